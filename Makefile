@@ -1,0 +1,64 @@
+# Palabre from a fresh clone: only Python 3.11 or newer and make are needed. GNU make 3.81 is enough.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PYTHON ?=
+NODE ?=
+ARGS ?=
+
+BIN := .venv/bin
+
+# A proxy of the surroundings must not stand between programs of this machine.
+comma := ,
+NO_PROXY := 127.0.0.1,localhost,::1$(addprefix $(comma),$(or $(no_proxy),$(NO_PROXY)))
+no_proxy := $(NO_PROXY)
+export NO_PROXY no_proxy PYTHON NODE
+
+.PHONY: help run reset test check lint format install develop clean
+
+help:
+	@echo 'make run      start a demo on http://$(HOST):$(PORT)   (PORT=, HOST=)'
+	@echo 'make reset    forget what the demo stored, so that it starts over (stop it first)'
+	@echo 'make test     run every test on SQLite and on PostgreSQL   (ARGS="-k word")'
+	@echo 'make check    format, lint, types and layers'
+	@echo 'make format   rewrite the code in the one format'
+	@echo 'make clean    remove everything that was installed or cached here'
+	@echo 'PYTHON= and NODE= choose other interpreters than those that are found.'
+
+run: install
+	@exec $(BIN)/palabre serve --demo --host $(HOST) --port $(PORT)
+
+# The demo keeps its secret beside its database; where there is none, the data is somebody's own.
+reset:
+	@if [ -e data/demo-secret ]; then \
+	    rm -f data/demo-secret data/palabre.db data/palabre.db-wal data/palabre.db-shm data/palabre.db.lock; \
+	    rmdir data 2>/dev/null; echo 'The demo starts over.'; \
+	elif [ -e data ]; then \
+	    echo 'data/ was not made by the demo and stays as it is.' >&2; exit 1; \
+	else echo 'Nothing to reset: the demo has stored nothing.'; fi
+
+test: develop
+	@exec $(BIN)/python -m tests.run $(ARGS)
+
+check: develop
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lint: develop
+	$(BIN)/ruff check .
+
+format: develop
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install:
+	@sh tools/install runtime
+
+develop:
+	@sh tools/install development
+
+clean:
+	rm -rf .venv tests/js/node_modules .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,439 @@
+"""Tokens: whom to believe. The only place that knows their format and their keys.
+
+The algorithm follows from the configured key and never from the token. Whatever is wrong with a
+token, its bearer gets the same answer; the log gets the reason.
+"""
+
+import asyncio
+import json
+import logging
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.types import Options
+
+from server import clock
+from server.config import AuthSettings
+from server.errors import SettingsError, TokenExpiredError, UnauthorizedError, UnavailableError
+from server.schemas.values import UserRole
+
+TOKEN_CHARS = 8_192
+USER_ID_CHARS = 64
+NAME_CHARS = 200
+PICTURE_CHARS = 2_000
+JWKS_BYTES = 262_144
+JWKS_TIMEOUT_S = 5
+JWKS_PAUSE_MS = 10_000
+JWKS_FIRST_PAUSE_MS = 1_000
+JWKS_AGE_MS = 600_000
+
+_RSA_BITS = 2_048
+_LAST_SECOND = 253_402_300_799  # the end of the year 9999, after which no date can be written
+_BY_RANK = (UserRole.SERVICE, UserRole.ADMIN, UserRole.AGENT, UserRole.CLIENT)
+# Only the signature is left to the library: the claims are judged by our clock and our rules.
+_SIGNATURE_ONLY: Options = {
+    "verify_signature": True,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+
+_log = logging.getLogger(__name__)
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token says its bearer is; None where it does not say."""
+
+    user_id: str
+    name: str | None
+    avatar_url: str | None
+    role: UserRole | None
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and the one algorithm that it is used with."""
+
+    algorithm: str
+    material: PublicKey | str
+
+    @classmethod
+    def of(cls, material: object) -> Self:
+        """Return the public key with its algorithm; ValueError says why it cannot be used."""
+        if isinstance(material, RSAPublicKey):
+            if material.key_size < _RSA_BITS:
+                raise ValueError(f"an RSA key needs at least {_RSA_BITS} bits")
+            return cls("RS256", material)
+        if isinstance(material, EllipticCurvePublicKey) and isinstance(material.curve, SECP256R1):
+            return cls("ES256", material)
+        if isinstance(material, Ed25519PublicKey):
+            return cls("EdDSA", material)
+        raise ValueError("is not a key for RS256, ES256 (P-256) or EdDSA (Ed25519)")
+
+
+class Keys(Protocol):
+    """Where the key for a token is found."""
+
+    async def find(self, header: Mapping[str, Any]) -> Key:
+        """Return the key that this header asks for, or refuse the token."""
+
+    async def close(self) -> None:
+        """Give back what is open."""
+
+
+class Tokens:
+    """Tells from a token who is there."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        """Read the configured key; SettingsError when there is none that can be used."""
+        self._settings = settings
+        self._keys = _configured_keys(settings)
+
+    async def verify(self, token: str) -> Identity:
+        """Return whose token this is.
+
+        Raises UnauthorizedError or TokenExpiredError with the cause as `reason`, and
+        UnavailableError while the keys cannot be fetched.
+        """
+        header = _header(token)
+        claims = _signed_claims(token, await self._keys.find(header))
+        self._check_audience(claims)
+        expires_at_ms = self._check_times(claims)
+        return self._identity(claims, expires_at_ms)
+
+    async def close(self) -> None:
+        """Stop fetching keys."""
+        await self._keys.close()
+
+    def _check_audience(self, claims: Mapping[str, Any]) -> None:
+        """Refuse a token that was issued by or for somebody else, if that is configured."""
+        issuer, audience = self._settings.issuer, self._settings.audience
+        if issuer and claims.get("iss") != issuer:
+            raise UnauthorizedError(reason="the token is from another issuer (iss)")
+        meant_for = claims.get("aud")
+        if audience and audience not in (meant_for if isinstance(meant_for, list) else [meant_for]):
+            raise UnauthorizedError(reason="the token is for another audience (aud)")
+
+    def _check_times(self, claims: Mapping[str, Any]) -> int:
+        """Return the end of the token in milliseconds; refuse one that is not valid now."""
+        now, leeway = clock.now_ms(), self._settings.leeway_s * 1_000
+        for claim in ("nbf", "iat"):
+            begins = _time_ms(claims, claim)
+            if begins is not None and begins > now + leeway:
+                raise UnauthorizedError(reason=f"the token is not valid yet ({claim})")
+        ends = _time_ms(claims, "exp")
+        if ends is None:
+            raise UnauthorizedError(reason="the token has no end (exp)")
+        if ends + leeway <= now:
+            raise TokenExpiredError(reason=f"the token ended {(now - ends) // 1_000} s ago")
+        return ends
+
+    def _identity(self, claims: Mapping[str, Any], expires_at_ms: int) -> Identity:
+        names = self._settings.claims
+        return Identity(
+            user_id=_user_id(_claim(claims, names.id), names.id),
+            name=_name(_claim(claims, names.name)),
+            avatar_url=_picture(_claim(claims, names.picture)),
+            role=self._role(_claim(claims, names.role)),
+            expires_at_ms=expires_at_ms,
+        )
+
+    def _role(self, value: Any) -> UserRole | None:
+        """Return the role of the highest rank that the claim names."""
+        given = value if isinstance(value, list) else [value]
+        for role in _BY_RANK:
+            if any(name in given for name in _role_names(self._settings, role)):
+                return role
+        return None
+
+
+def issue(
+    auth: AuthSettings,
+    user_id: str,
+    *,
+    name: str | None = None,
+    role: UserRole | None = None,
+    ttl_s: int,
+) -> str:
+    """Return a token for this person, signed with the configured secret."""
+    if not auth.secret:
+        raise SettingsError("auth.secret: is needed to issue tokens; a public key can only check")
+    now_s = clock.now_ms() // 1_000
+    try:
+        claims = {"iat": now_s, "exp": now_s + ttl_s, auth.claims.id: _user_id(user_id, "id")}
+    except UnauthorizedError as error:
+        raise SettingsError(f"the token cannot be issued: {error.reason}") from None
+    if name is not None:
+        claims[auth.claims.name] = name
+    if role is not None:
+        claims[auth.claims.role] = _role_name(auth, role)
+    claims |= {"aud": auth.audience} if auth.audience else {}
+    claims |= {"iss": auth.issuer} if auth.issuer else {}
+    return jwt.encode(claims, auth.secret, algorithm="HS256")
+
+
+def _role_names(auth: AuthSettings, role: UserRole) -> Sequence[str]:
+    """Return what the role claim may say for this role."""
+    configured: dict[str, tuple[str, ...]] = dict(auth.roles)
+    return configured[role] if any(configured.values()) else (role.value,)
+
+
+def _role_name(auth: AuthSettings, role: UserRole) -> str:
+    names = _role_names(auth, role)
+    if not names:
+        raise SettingsError(f"auth.roles.{role}: is empty, so that no token can say this role")
+    return names[0]
+
+
+def _header(token: str) -> dict[str, Any]:
+    """Return what an unverified token says about its key."""
+    if len(token) > TOKEN_CHARS:
+        raise UnauthorizedError(reason=f"the token is longer than {TOKEN_CHARS} characters")
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError) as error:
+        raise UnauthorizedError(reason=f"this is not a token: {error}") from None
+    if "crit" in header:
+        raise UnauthorizedError(reason="the token asks for extensions (crit)")
+    return header
+
+
+def _signed_claims(token: str, key: Key) -> dict[str, Any]:
+    """Return the claims, once the signature is proved to be by this key."""
+    try:
+        return jwt.decode(token, key.material, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
+    except (jwt.PyJWTError, ValueError) as error:
+        raise UnauthorizedError(reason=f"{error} ({key.algorithm})") from None
+
+
+def _claim(claims: Mapping[str, Any], path: str) -> Any:
+    """Return the claim of this very name, else what its dots lead to, else None."""
+    if path in claims:
+        return claims[path]
+    value: Any = claims
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def _time_ms(claims: Mapping[str, Any], claim: str) -> int | None:
+    """Return a time claim in milliseconds; None when it is absent."""
+    value = claims.get(claim)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnauthorizedError(reason=f"{claim} is not a number")
+    if not 0 <= value <= _LAST_SECOND:
+        raise UnauthorizedError(reason=f"{claim} is not a time in seconds")
+    return int(value * 1_000)
+
+
+def _user_id(value: Any, claim: str) -> str:
+    """Return the id as text of 1 to 64 characters; a whole number becomes its decimal digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise UnauthorizedError(reason=f"the id ({claim}) is neither text nor a whole number")
+    if not 1 <= len(value) <= USER_ID_CHARS or value != value.strip():
+        raise UnauthorizedError(reason=f"the id ({claim}) is not 1 to {USER_ID_CHARS} characters")
+    if any(_is_control(character) for character in value):
+        raise UnauthorizedError(reason=f"the id ({claim}) has control characters")
+    return value
+
+
+def _is_control(character: str) -> bool:
+    """Tell control characters and halves of surrogate pairs, which no database stores."""
+    return unicodedata.category(character) in {"Cc", "Cs"}
+
+
+def _name(value: Any) -> str | None:
+    """Return the name in one line, cut to its length; None when there is nothing to show."""
+    if not isinstance(value, str):
+        return None
+    plain = "".join(" " if _is_control(character) else character for character in value)
+    return " ".join(plain.split())[:NAME_CHARS].strip() or None
+
+
+def _picture(value: Any) -> str | None:
+    """Return the address of a picture on the web; None for anything else."""
+    if not isinstance(value, str) or not 1 <= len(value) <= PICTURE_CHARS:
+        return None
+    if any(character.isspace() or _is_control(character) for character in value):
+        return None
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return None
+    return value if parts.scheme in {"http", "https"} and parts.hostname else None
+
+
+def _configured_keys(settings: AuthSettings) -> Keys:
+    if settings.secret:
+        return OneKey(Key("HS256", settings.secret))
+    if settings.jwks_url:
+        return FetchedKeys(settings.jwks_url)
+    if settings.public_key:
+        return OneKey(_public_key(settings.public_key_pem()))
+    raise SettingsError("auth.secret: is missing, and no other key is given")
+
+
+def _public_key(pem: str) -> Key:
+    """Return the key of a PEM text."""
+    if "PRIVATE KEY" in pem:
+        raise SettingsError("auth.public_key: is a private key; give the public half of it only")
+    try:
+        return Key.of(load_pem_public_key(pem.strip().encode()))
+    except (ValueError, TypeError) as error:
+        why = str(error) if "key" in str(error) and len(str(error)) < 80 else "is not a PEM key"
+        raise SettingsError(f"auth.public_key: {why}") from None
+
+
+class OneKey:
+    """The key that is configured."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    async def find(self, header: Mapping[str, Any]) -> Key:
+        """Return the key, whatever the header asks for: the signature decides."""
+        del header
+        return self._key
+
+    async def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+class FetchedKeys:
+    """The key set at an address: kept, renewed, and kept on while the address does not answer."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._keys: dict[str | None, Key] = {}
+        self._asked_at_ms: int | None = None
+        self._answered = False
+        self._fetch: asyncio.Task[None] | None = None
+
+    async def find(self, header: Mapping[str, Any]) -> Key:
+        """Return the key of this `kid`; an unknown one is looked for, but not in every request."""
+        key = self._known(header)
+        if key is not None:
+            if self._age_ms() > JWKS_AGE_MS:
+                self._start()  # a key that was withdrawn must not be trusted for ever
+            return key
+        await self._renew()
+        key = self._known(header)
+        if key is not None:
+            return key
+        if not self._answered:
+            raise UnavailableError(reason=f"the keys at {self._url} cannot be fetched")
+        raise UnauthorizedError(reason="the token names no key (kid) of the key set")
+
+    async def close(self) -> None:
+        """Give up a fetch that is under way."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+            await asyncio.wait([self._fetch])
+
+    def _known(self, header: Mapping[str, Any]) -> Key | None:
+        """Return the key of this `kid`; without one, the only key that fits the algorithm."""
+        kid = header.get("kid")
+        if kid is not None:
+            return self._keys.get(kid) if isinstance(kid, str) else None
+        fitting = [key for key in self._keys.values() if key.algorithm == header.get("alg")]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _age_ms(self) -> int:
+        """Return how long ago the address was asked; a clock that was set back counts as long."""
+        age = clock.now_ms() - (self._asked_at_ms or 0)
+        return age if age >= 0 else JWKS_AGE_MS
+
+    async def _renew(self) -> None:
+        """Wait for the fetch under way, or for a new one unless the last was a moment ago."""
+        pause = JWKS_PAUSE_MS if self._keys else JWKS_FIRST_PAUSE_MS
+        if self._fetch is None and self._age_ms() < pause:
+            return
+        # Shielded: a caller who gives up must not end the fetch for the others.
+        await asyncio.shield(self._start())
+
+    def _start(self) -> "asyncio.Task[None]":
+        """Return the fetch under way, which is started if there is none."""
+        if self._fetch is None:
+            self._asked_at_ms = clock.now_ms()
+            self._fetch = asyncio.create_task(self._replace())
+            self._fetch.add_done_callback(self._finish)
+        return self._fetch
+
+    def _finish(self, _: "asyncio.Task[None]") -> None:
+        self._fetch = None
+
+    async def _replace(self) -> None:
+        """Take the keys from the address; keep the old ones when it does not answer well."""
+        try:
+            self._keys = _usable_keys(await _read(self._url))
+            self._answered = True
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self._answered = False
+            _log.warning("auth.jwks_url: %s: %s", self._url, str(error) or type(error).__name__)
+
+
+async def _read(url: str) -> bytes:
+    """Return the body at the address; ValueError for one that is no key set or too large."""
+    timeout = aiohttp.ClientTimeout(total=JWKS_TIMEOUT_S)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(url, allow_redirects=False) as response,
+    ):
+        if response.status != 200:
+            raise ValueError(f"the answer has the status {response.status}")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > JWKS_BYTES:
+                raise ValueError(f"the answer is larger than {JWKS_BYTES} bytes")
+        return bytes(body)
+
+
+def _usable_keys(body: bytes) -> dict[str | None, Key]:
+    """Return the keys of the set that we can check signatures with, by their `kid`."""
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        document = None
+    entries = document.get("keys") if isinstance(document, dict) else None
+    found: dict[str | None, Key] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        key = _usable_key(entry) if isinstance(entry, dict) else None
+        if key is not None:
+            kid = entry.get("kid")
+            found.setdefault(kid if isinstance(kid, str) else None, key)
+    if not found:
+        raise ValueError("there is no usable key in the answer")
+    return found
+
+
+def _usable_key(entry: dict[str, Any]) -> Key | None:
+    """Return the key, or None for secrets, private keys and keys of another use or algorithm."""
+    if entry.get("kty") == "oct" or "d" in entry or entry.get("use", "sig") != "sig":
+        return None
+    try:
+        key = Key.of(jwt.PyJWK(entry).key)
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        return None
+    return key if entry.get("alg", key.algorithm) == key.algorithm else None

@@ -1,0 +1,118 @@
+"""The database as a whole: opened, checked, migrated, closed."""
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TextIO
+
+from tortoise import Tortoise
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.connection import get_connection
+from tortoise.migrations.executor import MigrationExecutor
+
+from server.config import Settings
+from server.errors import SettingsError
+from server.ids import new_id
+from server.models import sql
+
+_APPS = {
+    "palabre": {
+        "models": ["server.models"],
+        "migrations": "server.migrations",
+        "default_connection": "default",
+    }
+}
+# Any fixed number will do, as long as all nodes of all versions use the same one.
+_MIGRATION_LOCK = 7_252_273
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[None]:
+    """Open the database for this process and close it at the end.
+
+    Raises `SettingsError` when it cannot be reached or when SQLite is in use by another process.
+    """
+    lock = _sole_owner(settings)
+    connection = settings.database.tortoise_connection()
+    context = await Tortoise.init(config={"connections": {"default": connection}, "apps": _APPS})
+    try:
+        await _reach()
+        yield
+    finally:
+        await context.close_connections()
+        if lock is not None:
+            lock.close()
+
+
+def _sole_owner(settings: Settings) -> TextIO | None:
+    """Take the lock that keeps a second process off a SQLite file."""
+    credentials = settings.database.tortoise_connection()["credentials"]
+    if "file_path" not in credentials:
+        return None
+    file = Path(str(credentials["file_path"]))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.with_name(f"{file.name}.lock").open("w")
+    except OSError as error:
+        message = f"database.url: {file} cannot be written ({error.strerror})"
+        raise SettingsError(message) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        message = (
+            f"database.url: {file} is in use by another Palabre; SQLite serves one process, "
+            "use PostgreSQL for more"
+        )
+        raise SettingsError(message) from error
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+async def _reach() -> None:
+    try:
+        await sql.fetch("SELECT 1 AS one")
+    except Exception as error:
+        message = f"database.url: the database does not answer ({error})"
+        raise SettingsError(message) from error
+
+
+async def migrate() -> None:
+    """Bring the schema up to date; several nodes may try at once, one does it."""
+    connection = get_connection("default")
+    if sql.dialect() == "sqlite":
+        await _migrate(connection)
+        return
+    # The lock belongs to a session, so it is taken and given back on one connection.
+    async with connection.acquire_connection() as session:
+        # Waiting for another node's migration is not a statement that hangs.
+        await session.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+        await session.execute(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
+        try:
+            await _migrate(connection)
+        finally:
+            await session.execute(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})")
+
+
+async def _migrate(connection: BaseDBAsyncClient) -> None:
+    await MigrationExecutor(connection, _APPS).migrate()
+    statement = "INSERT INTO installation (key, value) VALUES ('epoch', $1) ON CONFLICT DO NOTHING"
+    await sql.execute(statement, new_id())
+
+
+async def require_schema() -> None:
+    """Raise `SettingsError` when the schema is not there and nobody may make it."""
+    try:
+        await epoch()
+    except Exception as error:
+        message = "database.migrate_on_start is off and the database is not ready: palabre migrate"
+        raise SettingsError(message) from error
+
+
+async def epoch() -> str:
+    """Return what changes when this database is replaced by an older copy of itself."""
+    rows = await sql.fetch("SELECT value FROM installation WHERE key = 'epoch'")
+    return str(rows[0]["value"])

@@ -1,0 +1,218 @@
+"""The one path of every request: look up, limit, parse, act, commit, tell, answer.
+
+Both doors end here with the same data. Whoever asks may go away at any time: from the moment an
+action starts, it belongs to the process. The task that commits also tells, and the request merely
+waits for its answer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from server.config import Settings
+from server.errors import (
+    ClientError,
+    DeadlineError,
+    InternalError,
+    RateLimitedError,
+    UnknownEventError,
+    ValidationFailedError,
+)
+from server.events import Event, Outcome
+from server.ids import new_id
+from server.journal import database_refusal
+from server.logs import get_logger
+from server.permissions import Call, Caller, Connection
+from server.schemas.requests import RequestModel
+
+DEADLINE_S = 5.0
+"""How long anybody waits for an answer; the work itself goes on."""
+
+log = get_logger(__name__)
+
+RequestT = TypeVar("RequestT", bound=RequestModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request stands in REST, and how its reply becomes an answer there.
+
+    `shows` names the key of the reply that is the whole body; `created` returns whether the reply
+    stands for something new, which is the status 201.
+    """
+
+    method: str
+    path: str
+    answer: type[BaseModel]
+    shows: str | None = None
+    created: Callable[[Mapping[str, Any]], bool] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    makes_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[RequestT]):
+    """One thing a client may ask for."""
+
+    name: str
+    schema: type[RequestT]
+    answer: type[BaseModel]
+    act: Callable[[Call, RequestT], Awaitable[Outcome]]
+    routes: tuple[Route, ...] = ()
+    on_sockets: bool = True
+    sends: bool = False
+
+
+class Registry:
+    """All requests by name; each is declared once, by its handler."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.requests: dict[str, Request[Any]] = {}
+
+    def add(self, request: Request[Any]) -> None:
+        """Take a request; a name declared twice stops the start."""
+        if request.name in self.requests:
+            message = f"{request.name} is declared twice"
+            raise ValueError(message)
+        self.requests[request.name] = request
+
+
+class Limiter(Protocol):
+    """How often somebody may ask."""
+
+    def take(self, caller: Caller, *, sends: bool) -> int | None:
+        """Count one request and return how many milliseconds too early it is, or None."""
+
+
+class Teller(Protocol):
+    """Who brings events to those who are to hear them."""
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Bring events of one committed change on their way, in this order."""
+
+
+class Dispatcher:
+    """Answers requests, whichever door they came by."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, teller: Teller, limiter: Limiter
+    ) -> None:
+        """Serve the requests of a registry."""
+        self.settings = settings
+        self._registry = registry
+        self._teller = teller
+        self._limiter = limiter
+        self._working: set[asyncio.Task[Outcome]] = set()
+
+    def find(self, name: str) -> Request[Any]:
+        """Return a request that sockets may ask for; raises `UnknownEventError`."""
+        request = self._registry.requests.get(name)
+        if request is None or not request.on_sockets:
+            raise UnknownEventError
+        return request
+
+    async def ask(
+        self,
+        request: Request[Any],
+        caller: Caller,
+        raw: object,
+        *,
+        connection: Connection | None = None,
+        as_text: bool = False,
+    ) -> dict[str, Any]:
+        """Return the reply to a request; raises nothing but `ClientError`.
+
+        With `as_text` all values are texts, as they come out of an address.
+        """
+        early = self._limiter.take(caller, sends=request.sends)
+        if early is not None:
+            raise RateLimitedError(retry_after_ms=early)
+        payload = self.parse(request.schema, raw, as_text=as_text)
+        call = Call(caller, self.settings, connection)
+        outcome = await self.run(request.act(call, payload), what=request.name)
+        return outcome.reply
+
+    def parse(self, schema: type[RequestT], raw: object, *, as_text: bool = False) -> RequestT:
+        """Return the typed request; raises `ValidationFailedError` that names the fields."""
+        if not isinstance(raw, dict):
+            raise ValidationFailedError.of("payload", "must be an object")
+        context = self.settings.limits.to_wire()
+        try:
+            if as_text:
+                return schema.model_validate_strings(raw, context=context)
+            return schema.model_validate(raw, context=context)
+        except ValidationError as error:
+            raise _refusal(error, schema) from error
+        except RecursionError as error:
+            raise ValidationFailedError.of("payload", "is nested too deeply") from error
+
+    async def run(self, work: Awaitable[Outcome], *, what: str) -> Outcome:
+        """Do some work to its end and tell of it, but wait only until the deadline."""
+        task = asyncio.ensure_future(self._finish(work))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
+        if not done:
+            task.add_done_callback(_forget)
+            raise DeadlineError
+        try:
+            return task.result()
+        except ClientError:
+            raise
+        except Exception as error:
+            refusal = database_refusal(error)
+            if isinstance(refusal, ClientError):
+                raise refusal from error
+            raise _internal(error, what) from error
+
+    async def _finish(self, work: Awaitable[Outcome]) -> Outcome:
+        outcome = await work
+        try:
+            self._teller.tell(outcome.events)
+        except Exception:
+            # The change is stored: its absence on the wire is found by comparing heads.
+            log.exception("events could not be told")
+        return outcome
+
+    async def settle(self) -> None:
+        """Wait until everything that was accepted has been finished."""
+        while self._working:
+            await asyncio.wait(set(self._working))
+
+
+def _forget(task: asyncio.Task[Outcome]) -> None:
+    """Look at the end of work nobody waits for any more, so that it is not lost unlogged."""
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("work failed after its deadline", error=str(task.exception()))
+
+
+def _internal(error: Exception, what: str) -> InternalError:
+    reference = new_id()
+    log.error("request failed", request=what, reference=reference, exc_info=error)
+    return InternalError(f"Something went wrong here. Reference: {reference}")
+
+
+def _refusal(error: ValidationError, schema: type[BaseModel]) -> ValidationFailedError:
+    details = [_detail(item, schema) for item in error.errors(include_url=False)[:20]]
+    first = details[0]
+    return ValidationFailedError(f"{first['field']}: {first['problem']}", details=details)
+
+
+def _detail(item: ErrorDetails, schema: type[BaseModel]) -> dict[str, str]:
+    path = ".".join(str(step) for step in item["loc"]) or "payload"
+    if item["type"] == "extra_forbidden":
+        near = get_close_matches(str(item["loc"][-1]), list(schema.model_fields), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return {"field": path, "problem": f"is not a field of this request{hint}"}
+    if item["type"] == "missing":
+        return {"field": path, "problem": "is required"}
+    if item["type"] == "value_error":
+        return {"field": path, "problem": str(item["ctx"]["error"])}
+    message = item["msg"]
+    return {"field": path, "problem": message[:1].lower() + message[1:]}

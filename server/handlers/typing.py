@@ -1,0 +1,11 @@
+"""Who is preparing a message."""
+
+from server.actions import typing
+from server.dispatch import Request
+from server.schemas.answers import Nothing
+from server.schemas.requests import TypingStart, TypingStop
+
+REQUESTS = (
+    Request("typing:start", TypingStart, Nothing, typing.start),
+    Request("typing:stop", TypingStop, Nothing, typing.stop),
+)

@@ -1,0 +1,17 @@
+"""The tables, one noun per file, and the one helper for reads in plain SQL."""
+
+from server.models.conversation import Conversation
+from server.models.installation import Installation
+from server.models.message import HiddenMessage, Message, MessageVersion
+from server.models.participant import Participant
+from server.models.user import User
+
+__all__ = [
+    "Conversation",
+    "HiddenMessage",
+    "Installation",
+    "Message",
+    "MessageVersion",
+    "Participant",
+    "User",
+]

@@ -1,0 +1,18 @@
+"""What all tables have in common."""
+
+from typing import Any
+
+from tortoise.models import Model
+
+
+class Table(Model):
+    """A table whose rows can be read like those of a plain SQL statement."""
+
+    class Meta(Model.Meta):
+        """No table of its own."""
+
+        abstract = True
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the columns by name."""
+        return {name: getattr(self, name) for name in self._meta.db_fields}

@@ -1,0 +1,112 @@
+"""The description of the REST door, made from the schemas that validate it."""
+
+import re
+from typing import Any
+
+from pydantic import BaseModel  # noqa: TC002 (a class that is looked at, not only a type)
+from pydantic.json_schema import models_json_schema
+
+from server import __version__
+from server.dispatch import Registry, Request, Route
+from server.rest import BASE
+from server.schemas.answers import ErrorAnswer
+
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+_REF = "#/components/schemas/{model}"
+
+
+def document(registry: Registry) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document; raises ValueError for a route its schema does not fit."""
+    pairs = [(request, route) for request in registry.requests.values() for route in request.routes]
+    models: dict[type[BaseModel], None] = {ErrorAnswer: None}
+    for request, route in pairs:
+        models[request.schema] = None
+        models[route.answer] = None
+    refs, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_REF
+    )
+    schemas = definitions.get("$defs", {})
+    paths: dict[str, dict[str, Any]] = {}
+    for request, route in pairs:
+        answer = refs[route.answer, "validation"]
+        fields = _fields(refs[request.schema, "validation"], schemas)
+        operation = _operation(request, route, fields, answer)
+        paths.setdefault(BASE + route.path, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Palabre", "version": __version__},
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
+    }
+
+
+def _fields(reference: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = schemas[reference["$ref"].rsplit("/", 1)[1]]
+    required = set(schema.get("required", ()))
+    return {
+        name: {"schema": field, "required": name in required}
+        for name, field in schema.get("properties", {}).items()
+    }
+
+
+def _operation(
+    request: Request[Any], route: Route, fields: dict[str, Any], answer: dict[str, Any]
+) -> dict[str, Any]:
+    in_path = _PLACEHOLDER.findall(route.path)
+    missing = set(in_path) - fields.keys()
+    if missing:
+        message = f"{route.path}: {request.schema.__name__} has no field {missing.pop()}"
+        raise ValueError(message)
+    rest = {name: field for name, field in fields.items() if name not in in_path}
+    operation: dict[str, Any] = {
+        "operationId": request.name.replace(":", "_"),
+        "summary": (request.schema.__doc__ or "").strip().split("\n")[0],
+        "parameters": [_parameter(name, "path", fields[name]) for name in in_path],
+        "responses": _responses(route, answer),
+    }
+    if route.method in ("GET", "DELETE"):
+        operation["parameters"] += [_parameter(name, "query", rest[name]) for name in rest]
+    elif rest:
+        operation["requestBody"] = _body(route, rest)
+    return operation
+
+
+def _parameter(name: str, place: str, field: dict[str, Any]) -> dict[str, Any]:
+    required = place == "path" or field["required"]
+    return {"name": name, "in": place, "required": required, "schema": field["schema"]}
+
+
+def _body(route: Route, fields: dict[str, Any]) -> dict[str, Any]:
+    made = {"client_msg_id"} if route.makes_id else set()
+    required = [name for name in fields if fields[name]["required"] and name not in made]
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: field["schema"] for name, field in fields.items()},
+        "additionalProperties": False,
+    }
+    if required:
+        schema["required"] = required
+    return {
+        "required": bool(required),
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _responses(route: Route, answer: dict[str, Any]) -> dict[str, Any]:
+    done = {"description": "Done.", "content": {"application/json": {"schema": answer}}}
+    responses: dict[str, Any] = {"200": done}
+    if route.created is not None:
+        responses["201"] = {**done, "description": "Made."}
+        responses["200"] = {**done, "description": "It was there already."}
+    error = {"schema": {"$ref": _REF.format(model=ErrorAnswer.__name__)}}
+    responses["default"] = {
+        "description": "Refused.",
+        "content": {"application/json": error},
+    }
+    return responses

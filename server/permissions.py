@@ -1,0 +1,117 @@
+"""Who asks, and what their role in a conversation lets them do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from server.config import Settings
+from server.schemas.values import ConversationType, MembershipRole, UserRole
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person whose token was accepted; `session_id` is empty on REST."""
+
+    user_id: str
+    role: UserRole | None
+    session_id: str = ""
+
+    @property
+    def is_service(self) -> bool:
+        """Return whether the embedding backend asks."""
+        return self.role is UserRole.SERVICE
+
+
+class Connection(Protocol):
+    """What a request may ask of the connection that it came by."""
+
+    async def seat(self, conversation_ids: Sequence[str]) -> list[str]:
+        """Keep what is said in these conversations; return those no longer heard instead.
+
+        Nothing of it is heard until `settle()` says where the caller is a member.
+        """
+
+    def settle(self, complete: Mapping[str, int]) -> None:
+        """Hear the conversations that were read, each from after a number on, and no others."""
+
+    async def renew(self, token: str) -> int:
+        """Let the connection live until this token expires and return when, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who asks, under which settings, and by which connection (REST: none)."""
+
+    caller: Caller
+    settings: Settings
+    connection: Connection | None = None
+
+
+class Permission(Enum):
+    """What can be done in a conversation beyond reading it."""
+
+    WRITE = auto()
+    UPDATE = auto()
+    ADD = auto()
+    REMOVE = auto()
+    LEAVE = auto()
+    SET_ROLE = auto()
+    DELETE_ANY = auto()
+    NO_WINDOW = auto()
+
+
+_MEMBER = frozenset({Permission.WRITE, Permission.LEAVE})
+_ADMIN = frozenset(Permission)
+_GRANTS: dict[MembershipRole, frozenset[Permission]] = {
+    MembershipRole.OWNER: _ADMIN,
+    MembershipRole.ADMIN: _ADMIN,
+    MembershipRole.MEMBER: _MEMBER,
+    MembershipRole.READ_ONLY: frozenset({Permission.LEAVE}),
+}
+_SERVICE = frozenset({Permission.UPDATE, Permission.ADD, Permission.REMOVE, Permission.SET_ROLE})
+_NEVER_IN_DIRECT = frozenset(
+    {
+        Permission.UPDATE,
+        Permission.ADD,
+        Permission.REMOVE,
+        Permission.LEAVE,
+        Permission.SET_ROLE,
+        Permission.DELETE_ANY,
+    }
+)
+
+
+def may(
+    caller: Caller,
+    membership: MembershipRole | None,
+    conversation: ConversationType,
+    permission: Permission,
+) -> bool:
+    """Return whether a member (or the embedding backend, who is none) may do this here."""
+    if membership is None:
+        allowed = caller.is_service and permission in _SERVICE
+        closing = permission is Permission.UPDATE and conversation is ConversationType.DIRECT
+        return allowed and (closing or conversation is not ConversationType.DIRECT)
+    if conversation is ConversationType.DIRECT and permission in _NEVER_IN_DIRECT:
+        return False
+    return permission in _GRANTS[effective(caller, membership)]
+
+
+def effective(caller: Caller, membership: MembershipRole) -> MembershipRole:
+    """Return the role that counts: a person of role `admin` acts as owner where they are in."""
+    return MembershipRole.OWNER if caller.role is UserRole.ADMIN else membership
+
+
+def role_on_joining(conversation: ConversationType, role: UserRole | None) -> MembershipRole:
+    """Return the role in which a person who does not own the conversation joins it."""
+    if conversation is ConversationType.CLIENT_AGENT and role in (UserRole.AGENT, UserRole.ADMIN):
+        return MembershipRole.ADMIN
+    return MembershipRole.MEMBER
+
+
+def role_of_creator(conversation: ConversationType, role: UserRole | None) -> MembershipRole:
+    """Return the role of the person who makes the conversation."""
+    if conversation in (ConversationType.GROUP, ConversationType.AGENT_AGENT):
+        return MembershipRole.OWNER
+    return role_on_joining(conversation, role)

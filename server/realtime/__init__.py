@@ -1,0 +1,1 @@
+"""Connections: how they come in, what they hear, and in which order."""

@@ -1,0 +1,275 @@
+"""Order without holes: every conversation with somebody here, and every person here, has a line.
+
+A line knows the last number it delivered. The next number is delivered, a lower one is a duplicate,
+and behind a higher one something is missing: the line waits a moment for it and then reads from the
+database what happened since. What nobody announced at all is found by comparing heads, always.
+
+Only the feed moves seats of people who are connected, at the moment it delivers the membership
+event: the removed person hears the removal as the last frame, the added one hears from there on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.actions import repair
+from server.config import Settings
+from server.errors import ClientError
+from server.events import Event, Room
+from server.logs import get_logger
+from server.permissions import Call, Caller
+from server.realtime import frames
+from server.realtime.hub import Hub
+
+PATIENCE_S = 0.1
+"""How long a line waits for a missing number before it asks the database."""
+
+HEADS_EVERY_S = 1.5
+"""How often heads are compared; with the comparison itself well under two seconds."""
+
+MOST_REPAIRED = 1_000
+"""A gap above this many changes is not replayed: the room is told to `sync`."""
+
+RESYNC_WITHIN_MS = 2_000
+_SLICE = 1_000
+_PREV = {Room.CONVERSATION: "prev_event_seq", Room.USER: "prev_user_seq"}
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Line:
+    """One conversation's or person's events on their way out, in order."""
+
+    target: str
+    position: int | None = None
+    # Higher numbers that came early, and the highest number known to exist.
+    early: dict[int, Event] = field(default_factory=dict)
+    known: int = 0
+    timer: asyncio.TimerHandle | None = None
+    repairing: bool = False
+
+    def close(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Feed:
+    """Delivers events to the hub in the order of their numbers."""
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        """Deliver to a hub."""
+        self._settings = settings
+        self._hub = hub
+        self._conversations: dict[str, _Line] = {}
+        self._people: dict[str, _Line] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Lines
+
+    async def host(self, conversation_ids: Collection[str]) -> None:
+        """Have a line for each conversation, beginning at its head; early events are kept.
+
+        Seat those who are to hear it before: a line nobody hears may be dropped at any time.
+        """
+        await self._open(self._conversations, conversation_ids, repair.heads)
+
+    async def host_person(self, user_id: str) -> None:
+        """Have a line for a person."""
+        await self._open(self._people, [user_id], repair.user_heads)
+
+    async def _open(
+        self,
+        lines: dict[str, _Line],
+        targets: Collection[str],
+        read_heads: Callable[[list[str]], Awaitable[dict[str, int]]],
+    ) -> None:
+        new = [target for target in targets if target not in lines]
+        for target in new:
+            lines[target] = _Line(target)
+        unread = [id_ for id_ in targets if id_ in lines and lines[id_].position is None]
+        if not unread:
+            return
+        try:
+            heads = await read_heads(unread)
+        except Exception:
+            for target in new:
+                if target in lines and lines[target].position is None:
+                    lines.pop(target).close()
+            raise
+        for target in unread:
+            line = lines.get(target)
+            if line is not None and line.position is None:
+                line.position = heads.get(target, 0)
+                self._advance(lines, line)
+
+    def release(self, conversation_ids: Collection[str]) -> None:
+        """Drop the lines of conversations that nobody here hears."""
+        for id_ in conversation_ids:
+            if not self._hub.is_heard(id_) and id_ in self._conversations:
+                self._conversations.pop(id_).close()
+
+    def release_person(self, user_id: str) -> None:
+        """Drop the line of a person without connections here."""
+        if not self._hub.devices_of(user_id) and user_id in self._people:
+            self._people.pop(user_id).close()
+
+    def close(self) -> None:
+        """Stop waiting for anything."""
+        for line in (*self._conversations.values(), *self._people.values()):
+            line.close()
+        for task in self._tasks:
+            task.cancel()
+
+    # Events
+
+    def accept(self, event: Event) -> None:
+        """Take an event from this process or from the bus, in any order, any number of times."""
+        if event.number is None:
+            self._hand_out(event, event.data)
+            return
+        lines = self._lines(event)
+        line = lines.get(event.target)
+        if line is None:
+            return
+        if line.position is not None and event.number <= line.position:
+            return
+        line.early[event.number] = event
+        line.known = max(line.known, event.number)
+        self._advance(lines, line)
+
+    def _lines(self, event: Event) -> dict[str, _Line]:
+        return self._conversations if event.room is Room.CONVERSATION else self._people
+
+    def _advance(self, lines: dict[str, _Line], line: _Line) -> None:
+        """Deliver what is next; what is early waits, first for its turn, then for a repair."""
+        while line.position is not None and line.position + 1 in line.early:
+            self._deliver(line, line.early.pop(line.position + 1))
+        if line.position is None:
+            return
+        for number in [number for number in line.early if number <= line.position]:
+            del line.early[number]
+        if line.known > line.position and line.timer is None and not line.repairing:
+            loop = asyncio.get_running_loop()
+            line.timer = loop.call_later(PATIENCE_S, self._lose_patience, lines, line)
+
+    def _deliver(self, line: _Line, event: Event) -> None:
+        """Hand out one event; what a repair left out is chained over."""
+        number, before = event.number or 0, line.position or 0
+        data = event.data
+        if number != before + 1:
+            data = {**data, _PREV[event.room]: before}
+        line.position = number
+        seating = event.seating
+        if seating is not None and seating.is_active:
+            for device in self._hub.devices_of(seating.user_id):
+                device.admitted(event.target)
+                self._hub.seat(device, event.target)
+            # Nobody of those it was opened for may be left by now.
+            self.release([event.target])
+        self._hand_out(event, data)
+        if seating is not None and not seating.is_active:
+            for device in self._hub.devices_of(seating.user_id):
+                self._hub.unseat(device, event.target)
+            self.release([event.target])
+        if event.name == "conversation:added":
+            self._host_from(event.data["conversation"]["id"], event.data["event_seq"])
+
+    def _host_from(self, conversation_id: str, added_at: int) -> None:
+        """Have a line for a conversation from the moment one of its members here came in."""
+        if conversation_id not in self._conversations:
+            line = _Line(conversation_id, position=added_at - 1, known=added_at)
+            self._conversations[conversation_id] = line
+            self._advance(self._conversations, line)
+
+    def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
+        packet = frames.event(event.name, data)
+        if event.room is Room.CONVERSATION:
+            self._hub.to_conversation(event.target, packet, event.number)
+        else:
+            self._hub.to_person(event.target, packet, event.number)
+
+    # Repair
+
+    def _lose_patience(self, lines: dict[str, _Line], line: _Line) -> None:
+        line.timer = None
+        if line.position is None or line.known <= line.position or line.repairing:
+            return
+        line.repairing = True
+        task = asyncio.get_running_loop().create_task(self._repair(lines, line))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _repair(self, lines: dict[str, _Line], line: _Line) -> None:
+        """Deliver from the database what did not arrive."""
+        after = line.position or 0
+        try:
+            missed = await self._read(lines, line.target, after)
+        except ClientError as error:
+            # The next comparison of heads tries again.
+            log.warning("a repair must wait", target=line.target, error=error.code)
+            line.known = 0
+            return
+        finally:
+            line.repairing = False
+        log.info("repaired", target=line.target, after=after, events=len(missed or ()))
+        if missed is None:
+            await self._jump(lines, line)
+            return
+        for event in missed:
+            if (event.number or 0) > (line.position or 0):
+                self._deliver(line, event)
+        line.known = max(line.early, default=line.position or 0)
+        self._advance(lines, line)
+
+    async def _read(self, lines: dict[str, _Line], target: str, after: int) -> list[Event] | None:
+        if lines is self._conversations:
+            return await repair.conversation(target, after, MOST_REPAIRED)
+        call = Call(Caller(target, None), self._settings)
+        return await repair.personal(call, after, MOST_REPAIRED)
+
+    async def _jump(self, lines: dict[str, _Line], line: _Line) -> None:
+        """Give up replaying: go to the head and let the clients ask for what changed."""
+        of_room = lines is self._conversations
+        read = repair.heads if of_room else repair.user_heads
+        line.position = (await read([line.target])).get(line.target, line.position)
+        body: dict[str, Any] = {"within_ms": RESYNC_WITHIN_MS}
+        if of_room:
+            body["conversation_ids"] = [line.target]
+        packet = frames.event("session:resync", body)
+        if of_room:
+            self._hub.to_conversation(line.target, packet, None)
+        else:
+            self._hub.to_person(line.target, packet, None)
+        self._advance(lines, line)
+
+    async def watch(self) -> None:
+        """Compare heads for ever, so that a loss nobody noticed is found within two seconds."""
+        while True:
+            await asyncio.sleep(HEADS_EVERY_S)
+            try:
+                await self.compare()
+            except ClientError as error:
+                log.warning("heads cannot be compared", error=error.code)
+            except Exception as error:  # noqa: BLE001 (a comparison that fails is tried again)
+                log.warning("heads cannot be compared", error=str(error))
+
+    async def compare(self) -> None:
+        """Look once at the heads of everything that is heard here."""
+        await self._compare(self._conversations, repair.heads)
+        await self._compare(self._people, repair.user_heads)
+
+    async def _compare(
+        self,
+        lines: dict[str, _Line],
+        read_heads: Callable[[list[str]], Awaitable[dict[str, int]]],
+    ) -> None:
+        targets = list(lines)
+        for start in range(0, len(targets), _SLICE):
+            for target, head in (await read_heads(targets[start : start + _SLICE])).items():
+                line = lines.get(target)
+                if line is None or line.position is None or head <= line.position:
+                    continue
+                line.known = max(line.known, head)
+                self._advance(lines, line)

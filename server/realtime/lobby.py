@@ -1,0 +1,213 @@
+"""How a person comes in: token, profile, seats, and the hello that misses nothing.
+
+The order matters. Seats are taken, silently, before the database is read; what is said meanwhile is
+kept and said after the hello, unless the hello already contains it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from server.actions import people, sync
+from server.auth import Identity, Tokens
+from server.clock import now_ms, to_text
+from server.dispatch import Dispatcher
+from server.errors import (
+    ClientError,
+    InternalError,
+    RateLimitedError,
+    UnauthorizedError,
+    ValidationFailedError,
+)
+from server.events import Outcome
+from server.ids import new_id
+from server.journal import database_refusal
+from server.logs import get_logger
+from server.permissions import Call
+from server.realtime.feed import Feed
+from server.realtime.hub import Hub
+from server.realtime.session import Session, Transport
+from server.schemas.requests import Sync
+
+PROTOCOL = 1
+FEATURES = ("sync", "receipts", "typing", "edit", "delete", "archive", "members")
+
+log = get_logger("server.connections")
+
+
+class Knock(Protocol):
+    """A connection at the door."""
+
+    @property
+    def transport(self) -> Transport:
+        """Return the way to the client."""
+
+    @property
+    def address(self) -> str:
+        """Return where the client is."""
+
+    @property
+    def header_token(self) -> str | None:
+        """Return the bearer token of the handshake's headers."""
+
+    @property
+    def query_token(self) -> bool:
+        """Return whether somebody put a token into the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session that has been let in, and what it will say first."""
+
+    session: Session
+    ready: dict[str, Any]
+    heads: Mapping[str, int]
+    user_seq: int
+    expires_at_ms: int
+
+    def begin(self) -> None:
+        """Say hello; call when the client has been told that it is in."""
+        self.session.begin(self.ready, self.heads, self.user_seq)
+        self.session.expire_at(self.expires_at_ms)
+
+
+class Lobby:
+    """Lets people in."""
+
+    def __init__(self, dispatcher: Dispatcher, tokens: Tokens, hub: Hub, feed: Feed) -> None:
+        """Let people into a hub."""
+        self._dispatcher = dispatcher
+        self._tokens = tokens
+        self._hub = hub
+        self._feed = feed
+
+    async def open(self, knock: Knock, auth: object) -> Opening:
+        """Return the session of somebody with a valid token; raises nothing but `ClientError`."""
+        try:
+            return await self._open(knock, auth)
+        except ClientError as error:
+            log.info(
+                "connection refused",
+                address=knock.address,
+                code=error.code,
+                why=error.reason or error.message,
+            )
+            raise
+        except Exception as error:
+            refusal = database_refusal(error)
+            if isinstance(refusal, ClientError):
+                raise refusal from error
+            log.exception("connection failed", address=knock.address)
+            raise InternalError from error
+
+    async def _open(self, knock: Knock, auth: object) -> Opening:
+        fields = _fields(auth)
+        identity = await self._tokens.verify(_token(knock, fields))
+        asked = self._asked(fields)
+        limits = self._dispatcher.settings.limits
+        recognised = people.recognise(identity, told_in=limits.broadcast_members)
+        outcome = await self._dispatcher.run(recognised, what="connect")
+        user = outcome.reply["user"]
+        if len(self._hub.devices_of(user["id"])) >= limits.sockets_per_user:
+            message = f"One person may have {limits.sockets_per_user} connections."
+            raise RateLimitedError(message, retry_after_ms=10_000)
+        session = self._session(knock, identity, user)
+        self._hub.enter(session)
+        try:
+            return await self._seated(session, identity, user, asked)
+        except BaseException:
+            session.end()
+            raise
+
+    def _asked(self, fields: Mapping[str, Any]) -> Sync | None:
+        """Return the `sync` that came with the handshake, if one did."""
+        given = {
+            name: fields[name]
+            for name in ("cursors", "user_seq", "epoch")
+            if fields.get(name) is not None
+        }
+        if not given.keys() & {"cursors", "user_seq"}:
+            return None
+        return self._dispatcher.parse(Sync, given)
+
+    def _session(self, knock: Knock, identity: Identity, user: dict[str, Any]) -> Session:
+        session_id = new_id()
+        caller = people.caller(identity, user, session_id)
+        return Session(
+            session_id,
+            caller,
+            knock.transport,
+            self._dispatcher,
+            self._tokens,
+            self._hub,
+            self._feed,
+        )
+
+    async def _seated(
+        self, session: Session, identity: Identity, user: dict[str, Any], asked: Sync | None
+    ) -> Opening:
+        call = Call(session.caller, self._dispatcher.settings)
+        limits = call.settings.limits
+        await self._feed.host_person(session.user_id)
+        before = await sync.heads(call, joined=limits.joined)
+        named = [id_ for id_ in before.heads if asked is not None and id_ in asked.cursors]
+        wanted = list(dict.fromkeys([*named, *before.recent]))[: limits.joined]
+        for conversation_id in reversed(wanted):
+            self._hub.seat(session, conversation_id)
+        await self._feed.host(wanted)
+        read: list[tuple[sync.Heads, dict[str, Any] | None, int]] = []
+
+        async def look() -> Outcome:
+            read.append(await sync.opening(call, asked, joined=limits.joined))
+            return Outcome({})
+
+        await self._dispatcher.run(look(), what="connect")
+        heads, answer, unread_total = read[0]
+        seats = self._hub.seats_of(session)
+        ready: dict[str, Any] = {
+            "session_id": session.id,
+            "user": user,
+            "epoch": heads.epoch,
+            "server_time": to_text(now_ms()),
+            "token_expires_at": to_text(identity.expires_at_ms),
+            "protocol": PROTOCOL,
+            "features": list(FEATURES),
+            "limits": limits.to_wire(),
+            "joined": {id_: heads.heads[id_] for id_ in seats if id_ in heads.heads},
+            "user_seq": heads.user_seq,
+            "unread_total": unread_total,
+        }
+        if answer is not None:
+            ready["sync"] = answer
+        return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
+
+
+def _fields(auth: object) -> dict[str, Any]:
+    """Return the handshake's fields; some clients can send nothing but texts."""
+    if auth is None:
+        return {}
+    if not isinstance(auth, dict):
+        raise ValidationFailedError.of("auth", "must be an object")
+    fields = dict(auth)
+    for name in ("protocol", "cursors", "user_seq"):
+        if isinstance(fields.get(name), str):
+            try:
+                fields[name] = orjson.loads(fields[name])
+            except orjson.JSONDecodeError as error:
+                raise ValidationFailedError.of(name, "is not JSON") from error
+    if fields.get("protocol") not in (None, PROTOCOL):
+        raise ValidationFailedError.of("protocol", f"must be {PROTOCOL}")
+    return fields
+
+
+def _token(knock: Knock, fields: Mapping[str, Any]) -> str:
+    """Return the token, from `auth` or the header; never from the address, which gets logged."""
+    if knock.query_token:
+        message = "A token does not belong in the address: send it in auth.token."
+        raise UnauthorizedError(message, reason="token in the query string")
+    token = fields.get("token") or knock.header_token
+    if not isinstance(token, str) or not token:
+        raise UnauthorizedError(reason="no token")
+    return token

@@ -1,0 +1,116 @@
+import { language, has, locale, t } from '../i18n/index.js';
+
+const DAY_MS = 86_400_000;
+const formats = new Map();
+
+function format(name, options) {
+  if (!formats.has(name)) formats.set(name, new Intl.DateTimeFormat(locale(), options));
+  return formats.get(name);
+}
+
+export const clock = (date) => format('clock', { hour: '2-digit', minute: '2-digit' }).format(date);
+export const moment = (date) => format('moment', { dateStyle: 'full', timeStyle: 'short' }).format(date);
+export const dayKey = (date) => `${date.getFullYear()}-${date.getMonth()}-${date.getDate()}`;
+
+/** Whole days between then and now, in the reader's zone. */
+function daysAgo(date) {
+  const midnight = (when) => new Date(when.getFullYear(), when.getMonth(), when.getDate()).getTime();
+  return Math.round((midnight(new Date()) - midnight(date)) / DAY_MS);
+}
+
+/** The heading of a day in the thread. */
+export function day(date) {
+  const ago = daysAgo(date);
+  if (ago === 0) return t('day.today');
+  if (ago === 1) return t('day.yesterday');
+  if (ago < 180) return format('day', { weekday: 'long', day: 'numeric', month: 'long' }).format(date);
+  return format('longDay', { day: 'numeric', month: 'long', year: 'numeric' }).format(date);
+}
+
+/** The short time in the list. */
+export function stamp(date) {
+  const ago = daysAgo(date);
+  if (ago <= 0) return clock(date);
+  if (ago === 1) return t('day.yesterday');
+  if (ago < 7) return format('weekday', { weekday: 'short' }).format(date);
+  if (ago < 180) return format('short', { day: 'numeric', month: 'short' }).format(date);
+  return format('date', { dateStyle: 'short' }).format(date);
+}
+
+export function names(list) {
+  return new Intl.ListFormat(language, { type: 'conjunction' }).format(list);
+}
+
+export const count = (number) => (number > 999 ? '999+' : new Intl.NumberFormat(locale()).format(number));
+
+export const nameOf = (user) => user?.name || (user?.id ? user.id : t('message.someone'));
+
+/** One's name as it stands today; the card inside an old message may be older. */
+export const senderOf = (store, message) => store.user(message.sender?.id) ?? message.sender;
+
+export function titleOf(store, conversation) {
+  if (conversation.info?.title) return conversation.info.title;
+  const others = conversation.others.map((row) => nameOf(store.user(row.user.id) ?? row.user));
+  if (others.length > 0) return names(others);
+  return conversation.participants.size > 0 ? t('conversation.alone') : t('conversation.untitled');
+}
+
+/** Who stands for a conversation in an avatar: the other person, or the conversation itself. */
+export function faceOf(store, conversation) {
+  const [other] = conversation.others;
+  if (conversation.info?.type !== 'group' && conversation.others.length === 1) return store.user(other.user.id) ?? other.user;
+  return { id: conversation.id, name: titleOf(store, conversation), avatar_url: conversation.info?.avatar_url };
+}
+
+/** A message in a line. */
+export function textOf(store, message) {
+  if (message.type === 'system') return systemSentence(store, message);
+  if (message.is_deleted) return t('message.deleted');
+  return message.content || t(message.type === 'image' ? 'message.image' : 'message.file');
+}
+
+/** A system message in words, as complete as what it carries. */
+export function systemSentence(store, message) {
+  const { event, params = {} } = message.system ?? {};
+  const key = `system.${event}`;
+  if (!has(key)) return message.content || t('system.unknown');
+  const subjects = subjectsOf(store, params);
+  const values = { actor: actorOf(store, message), names: subjects, title: params.title };
+  const needs = (word) => t(key).includes(`{${word}}`);
+  if ((needs('names') && !values.names) || (needs('title') && !values.title)) return t(`${key}.bare`);
+  return capital(t(sentenceKey(store, key, message, values), values));
+}
+
+function sentenceKey(store, key, message, { actor }) {
+  const actorId = actorIdOf(message);
+  if (key === 'system.participant_left') return key;
+  if (!actor || isSubjectAlone(message, actorId)) return `${key}.passive`;
+  return actorId && actorId === store.me?.id ? `${key}.you` : key;
+}
+
+const actorIdOf = ({ system, sender }) => system.params?.actor_id ?? sender?.id ?? null;
+
+const isSubjectAlone = ({ system }, actorId) => {
+  const ids = system.params?.user_ids ?? [];
+  return actorId !== null && ids.length === 1 && ids[0] === actorId;
+};
+
+function actorOf(store, message) {
+  const known = store.user(actorIdOf(message));
+  return known?.name || message.system.params?.actor_name || message.sender?.name || null;
+}
+
+function subjectsOf(store, { user_ids: ids = [], names: given = [] }) {
+  const said = (id, index) =>
+    id === store.me?.id ? t('system.youObject') : (store.user(id)?.name ?? given[index] ?? null);
+  const list = ids.length > 0 ? ids.map(said).filter(Boolean) : given;
+  return list.length > 0 ? names(list) : null;
+}
+
+const capital = (sentence) => sentence.charAt(0).toLocaleUpperCase(language) + sentence.slice(1);
+
+/** A refusal in the reader's language. */
+export function errorText(error) {
+  const key = `error.${error.code}`;
+  return has(key) ? t(key) : t('error.other', { code: error.code ?? error.message });
+}

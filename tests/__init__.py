@@ -1,0 +1,1 @@
+"""The tests: real servers, real sockets, real databases."""
