@@ -1,16 +1,47 @@
-"""What every test may ask for."""
+"""What every test may ask for: a server of its own, and the people of the town."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+import structlog
 
+from server import app, database
+from server.config import Settings
+from server.ids import new_id
+from server.schemas.values import UserRole
+from tests.people import Person, Town
 from tests.services import PostgresAt, shared_postgres
+
+SECRET = "a secret of the tests, long enough"
 
 # The proxy and the server settings of a developer must not reach the servers that tests start.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
 for name in [name for name in os.environ if name.startswith("PALABRE_")]:
     del os.environ[name]
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know whether their test has failed already."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name our marks."""
+    config.addinivalue_line("markers", "settings(**sections): what this test's server is set to")
+    config.addinivalue_line("markers", "logs_errors: this test provokes a failure of the server")
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +55,130 @@ def postgres() -> Iterator[PostgresAt]:
     """The PostgreSQL of this run; a test that stops or kills one starts its own with Postgres()."""
     with shared_postgres() as server:
         yield server
+
+
+async def _migrated(url: str) -> None:
+    async with database.opened(
+        Settings.model_validate({"auth": {"secret": SECRET}, "database": {"url": url}})
+    ):
+        await database.migrate()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The migrated database that each test gets a copy of, made when first needed."""
+    return {"folder": tmp_path_factory.mktemp("template")}
+
+
+@pytest.fixture
+async def database_url(
+    request: pytest.FixtureRequest, database_kind: str, tmp_path: Path, template: dict[str, Any]
+) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    if database_kind == "sqlite":
+        original = template["folder"] / "palabre.db"
+        if "url" not in template:
+            template["url"] = f"sqlite://{original}"
+            await _migrated(template["url"])
+        shutil.copy(original, tmp_path / "palabre.db")
+        yield f"sqlite://{tmp_path}/palabre.db"
+        return
+    server: PostgresAt = request.getfixturevalue("postgres")
+    if "url" not in template:
+        template["name"] = f"template_{new_id().replace('-', '')}"
+        template["url"] = await server.create_database(template["name"])
+        await _migrated(template["url"])
+    test_name = f"test_{new_id().replace('-', '')}"
+    yield await server.create_database(test_name, template["name"])
+    await server.drop_database(test_name)
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, database_url: str) -> Settings:
+    """The settings of this test's server; `@pytest.mark.settings(limits={…})` changes them."""
+    sections: dict[str, Any] = {
+        "http": {"port": 0},
+        "auth": {"secret": SECRET},
+        "database": {"url": database_url},
+        # Tests are faster than people: rates have tests of their own.
+        "limits": {"send_rate": 0, "event_rate": 0},
+    }
+    mark = request.node.get_closest_marker("settings")
+    for section, values in (mark.kwargs if mark else {}).items():
+        sections[section] = {**sections.get(section, {}), **values}
+    return Settings.model_validate(sections)
+
+
+@pytest.fixture
+def logged(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
+    """Every line the server logs; an error among them fails the test that did not announce it."""
+    lines: list[dict[str, Any]] = []
+
+    def keep(_: Any, level: str, event: Any) -> Any:
+        lines.append({**event, "level": level})
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep], cache_logger_on_first_use=False)
+    yield lines
+    structlog.reset_defaults()
+    failures = [line for line in lines if line["level"] in ("error", "critical", "exception")]
+    if request.node.get_closest_marker("logs_errors") is None:
+        assert failures == []
+
+
+@pytest.fixture
+async def town(
+    request: pytest.FixtureRequest, settings: Settings, logged: list[dict[str, Any]]
+) -> AsyncIterator[Town]:
+    """A running server; at the end, what everybody believes must be what the database says."""
+    async with app.running(settings) as node, aiohttp.ClientSession() as http:
+        town = Town(settings, f"http://127.0.0.1:{node.port}", http)
+        town.node = node
+        try:
+            yield town
+            if not request.node.stash.get(FAILED, False):
+                await town.must_agree()
+        finally:
+            await town.close()
+
+
+@pytest.fixture
+async def ada(town: Town) -> Person:
+    """An agent."""
+    return await town.known("ada", role=UserRole.AGENT)
+
+
+@pytest.fixture
+async def bob(town: Town) -> Person:
+    """A client."""
+    return await town.known("bob", role=UserRole.CLIENT)
+
+
+@pytest.fixture
+async def cleo(town: Town) -> Person:
+    """Another client."""
+    return await town.known("cleo", role=UserRole.CLIENT)
+
+
+@pytest.fixture
+async def dan(town: Town) -> Person:
+    """Another agent."""
+    return await town.known("dan", role=UserRole.AGENT)
+
+
+@pytest.fixture
+async def eve(town: Town) -> Person:
+    """An outsider, who must never hear what the others say."""
+    return await town.known("eve", role=UserRole.CLIENT)
+
+
+@pytest.fixture
+async def root(town: Town) -> Person:
+    """A person of role admin."""
+    return await town.known("root", role=UserRole.ADMIN)
+
+
+@pytest.fixture
+async def backend(town: Town) -> Person:
+    """The application that embeds this server."""
+    return await town.known("backend", name="CRM", role=UserRole.SERVICE)

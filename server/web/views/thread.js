@@ -74,6 +74,7 @@ export class ThreadView {
     this.#drawRows();
     this.#composer.draw(this.#conversation);
     this.noteSeen();
+    this.#loadOlder();
   }
 
   scrollToEnd() {
@@ -188,11 +189,11 @@ export class ThreadView {
     else this.#restore(anchor);
   }
 
-  /** The row at the top of the window, to be found at the same height afterwards. */
+  /** The message at the top of the window, to be found at the same height afterwards; the day above it may move. */
   #anchor() {
     const { scroller, rows } = this.#parts;
     const top = scroller.getBoundingClientRect().top;
-    for (const row of rows.children) {
+    for (const row of rows.querySelectorAll('.message, .system')) {
       const box = row.getBoundingClientRect();
       if (box.bottom > top) return { row, offset: box.top };
     }
@@ -340,12 +341,15 @@ export class ThreadView {
     const { scroller } = this.#parts;
     this.#isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
     this.noteSeen();
-    if (scroller.scrollTop < OLDER_PX && this.#state === 'ready') this.#loadOlder();
+    this.#loadOlder();
   }
 
+  /** Before the reader gets there, or when a page does not fill the window. */
   async #loadOlder() {
     const conversation = this.#conversation;
-    if (this.#isLoadingOlder || !conversation.hasOlder || conversation.from === null) return;
+    const isNear = this.#parts.scroller.scrollTop < OLDER_PX && this.element.offsetParent !== null;
+    if (!isNear || this.#state !== 'ready' || this.#isLoadingOlder) return;
+    if (!conversation.hasOlder || conversation.from === null) return;
     this.#isLoadingOlder = true;
     await this.#actions.older(this.#id);
     this.#isLoadingOlder = false;
