@@ -38,7 +38,7 @@ class Contract:
         _must_fit(schema["$ref"], answer)
 
 
-def _operation(method: str, path: str) -> dict[str, Any]:
+def _operation(method: str, path: str) -> Any:
     plain = "/" + path.split("?", maxsplit=1)[0].strip("/") + "/"
     full = plain if plain.startswith(BASE) else BASE + plain[1:]
     if full in _described["paths"]:

@@ -31,7 +31,7 @@ export class Chat {
     this.#thread = new ThreadView(this.#palabre, {
       back: () => this.#back(),
       open: (id) => this.#load(id),
-      older: (id) => this.#palabre.older(id).catch(toastError),
+      older: (id) => this.#older(id),
       retry: (id) => this.#palabre.retry(id),
       discard: (id) => this.#palabre.discard(id),
       copy: (message) => this.#copy(message),
@@ -136,7 +136,6 @@ export class Chat {
     announce(t('thread.announce', { name: nameOf(senderOf(store, message)), text: textOf(store, message) }));
   }
 
-
   /** Views once per frame; the title also while nobody looks. */
   #redraw() {
     const unread = this.#palabre.unreadTotal;
@@ -146,6 +145,16 @@ export class Chat {
       this.#list.draw();
       if (this.#thread.id) this.#thread.draw();
     });
+  }
+
+  async #older(id) {
+    try {
+      await this.#palabre.older(id);
+      return true;
+    } catch (error) {
+      toastError(error);
+      return false;
+    }
   }
 
   // What the person does
@@ -181,5 +190,7 @@ export class Chat {
 
 /** The address of a conversation on this page, or of the page itself. */
 export function address(conversation) {
-  return location.pathname + location.search + (conversation ? `#conversation=${encodeURIComponent(conversation)}` : '');
+  return (
+    location.pathname + location.search + (conversation ? `#conversation=${encodeURIComponent(conversation)}` : '')
+  );
 }

@@ -449,7 +449,8 @@ export class Palabre extends EventTarget {
 
   #reportDelivered(conversation) {
     if (!conversation?.isKnown || !conversation.my) return;
-    if (conversation.lastSeq > (conversation.my.delivered_seq ?? 0)) this.#receipts.delivered(conversation.id, conversation.lastSeq);
+    if (conversation.lastSeq > (conversation.my.delivered_seq ?? 0))
+      this.#receipts.delivered(conversation.id, conversation.lastSeq);
   }
 
   #emit(type, detail) {

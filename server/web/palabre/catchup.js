@@ -46,7 +46,7 @@ export class CatchUp {
   }
 
   async #loop() {
-    for (let stalls = 0, failures = 0; this.#isOnline() && this.#hasWork; ) {
+    for (let stalls = 0, failures = 0; this.#isOnline() && this.#hasWork;) {
       const payload = this.#question();
       try {
         const moved = this.#apply(await this.#request('sync', payload), payload.cursors);

@@ -40,7 +40,13 @@ export class Outbox {
   }
 
   add(payload) {
-    const entry = { payload, state: 'pending', error: null, createdAt: new Date().toISOString(), order: this.#nextOrder() };
+    const entry = {
+      payload,
+      state: 'pending',
+      error: null,
+      createdAt: new Date().toISOString(),
+      order: this.#nextOrder(),
+    };
     this.#keep(entry);
     this.#run(payload.conversation_id);
     return entry;
@@ -75,10 +81,11 @@ export class Outbox {
   async #run(conversationId) {
     if (this.#running.has(conversationId)) return;
     this.#running.add(conversationId);
-    for (let attempt = 1, entry; (entry = this.#next(conversationId)); ) {
+    for (let attempt = 1, entry; (entry = this.#next(conversationId));) {
       const error = await this.#attempt(entry);
       if (!error) attempt = 1;
-      else if (error.isAboutToken) break; // sent again by `open`, with a new token
+      else if (error.isAboutToken)
+        break; // sent again by `open`, with a new token
       else if (error.retryable) await sleep(error.retryAfterMs ?? backoff(attempt++));
       else this.#fail(entry, error);
     }
@@ -115,7 +122,8 @@ export class Outbox {
     for (const key of this.#storage ? Object.keys(this.#storage) : []) {
       if (!key.startsWith(this.#key(''))) continue;
       const entry = JSON.parse(this.#storage.getItem(key));
-      if (entry && !this.#entries.has(entry.payload.client_msg_id)) this.#entries.set(entry.payload.client_msg_id, entry);
+      if (entry && !this.#entries.has(entry.payload.client_msg_id))
+        this.#entries.set(entry.payload.client_msg_id, entry);
     }
     for (const entry of this.#entries.values()) this.#changed(entry.payload.conversation_id);
   }

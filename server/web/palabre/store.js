@@ -88,7 +88,8 @@ export class Store {
     this.applyUser(participant.user);
     const record = this.conversation(conversationId);
     record.applyParticipant(participant);
-    if (participant.user.id === this.me?.id) record.setMembership(participant.is_active !== false, participant.event_seq);
+    if (participant.user.id === this.me?.id)
+      record.setMembership(participant.is_active !== false, participant.event_seq);
     this.#onTouch(conversationId);
   }
 

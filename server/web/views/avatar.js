@@ -17,7 +17,10 @@ function picture(address) {
 }
 
 function initials(name) {
-  const words = name.trim().split(/[\s,]+/u).filter(Boolean);
+  const words = name
+    .trim()
+    .split(/[\s,]+/u)
+    .filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[1]] : [words[0] ?? '?'];
   return letters.map((word) => [...word][0].toLocaleUpperCase()).join('');
 }

@@ -17,8 +17,17 @@ export class Composer {
   #drafts = new Map();
   #canWrite = true;
 
-  #field = h('textarea', { rows: '1', dir: 'auto', 'aria-label': t('composer.label'), placeholder: t('composer.label') });
-  #send = h('button', { class: 'send', type: 'submit', 'aria-label': t('composer.send'), title: t('composer.send') }, icon('send'));
+  #field = h('textarea', {
+    rows: '1',
+    dir: 'auto',
+    'aria-label': t('composer.label'),
+    placeholder: t('composer.label'),
+  });
+  #send = h(
+    'button',
+    { class: 'send', type: 'submit', 'aria-label': t('composer.send'), title: t('composer.send') },
+    icon('send'),
+  );
   #counter = h('p', { class: 'counter', 'aria-live': 'polite', hidden: true });
   #banner = h('div', { class: 'editing', hidden: true });
   #closed = h('p', { class: 'composer-closed', role: 'status', hidden: true });
@@ -67,7 +76,12 @@ export class Composer {
     this.#editing = message;
     const cancel = h(
       'button',
-      { class: 'icon-button', type: 'button', 'aria-label': t('composer.cancelEdit'), onclick: () => this.#stopEditing() },
+      {
+        class: 'icon-button',
+        type: 'button',
+        'aria-label': t('composer.cancelEdit'),
+        onclick: () => this.#stopEditing(),
+      },
       icon('close'),
     );
     this.#banner.hidden = false;
@@ -107,7 +121,8 @@ export class Composer {
     const left = this.#left;
     this.#counter.hidden = left > WARN_CHARS;
     this.#counter.classList.toggle('is-over', left < 0);
-    if (left <= WARN_CHARS) this.#counter.textContent = t(left < 0 ? 'composer.over' : 'composer.left', { count: Math.abs(left) });
+    if (left <= WARN_CHARS)
+      this.#counter.textContent = t(left < 0 ? 'composer.over' : 'composer.left', { count: Math.abs(left) });
     this.#send.disabled = this.#text === '' || left < 0;
   }
 

@@ -23,7 +23,13 @@ export class ListView {
     this.#actions = actions;
     const newButton = h(
       'button',
-      { class: 'icon-button', type: 'button', 'aria-label': t('list.new'), title: t('list.new'), onclick: actions.startNew },
+      {
+        class: 'icon-button',
+        type: 'button',
+        'aria-label': t('list.new'),
+        title: t('list.new'),
+        onclick: actions.startNew,
+      },
       icon('plus'),
     );
     this.element = h(
@@ -48,7 +54,11 @@ export class ListView {
 
   draw() {
     const conversations = this.#palabre.store.list();
-    reconcile(this.#list, conversations.map((one) => this.#row(one)), this.#rows);
+    reconcile(
+      this.#list,
+      conversations.map((one) => this.#row(one)),
+      this.#rows,
+    );
     this.#drawNote(conversations.length);
     this.#drawAccount();
   }
@@ -117,7 +127,12 @@ export class ListView {
         h('span', { class: 'conversation-title', dir: 'auto' }, facts.title),
         h('span', { class: `conversation-preview${facts.typing ? ' is-typing' : ''}`, dir: 'auto' }, facts.preview),
       ),
-      h('span', { class: 'conversation-side' }, h('span', { class: 'conversation-time' }, facts.time), this.#badge(facts)),
+      h(
+        'span',
+        { class: 'conversation-side' },
+        h('span', { class: 'conversation-time' }, facts.time),
+        this.#badge(facts),
+      ),
     );
     return h('li', {}, button);
   }
@@ -128,18 +143,32 @@ export class ListView {
       return h('span', { class: 'badge' }, h('span', { 'aria-hidden': 'true' }, count(unread)), words);
     }
     if (marked) return h('span', { class: 'badge badge-dot' }, h('span', { class: 'sr-only' }, t('list.markedUnread')));
-    return pinned ? h('span', { class: 'pinned' }, icon('pin'), h('span', { class: 'sr-only' }, t('list.pinned'))) : null;
+    return pinned
+      ? h('span', { class: 'pinned' }, icon('pin'), h('span', { class: 'sr-only' }, t('list.pinned')))
+      : null;
   }
 
   #drawNote(length) {
     if (this.#state === 'loading' && length === 0) return this.#note.replaceChildren(...skeletons());
     if (this.#state === 'failed') {
-      const retry = h('button', { class: 'quiet-button', type: 'button', onclick: this.#actions.more }, t('list.retry'));
+      const retry = h(
+        'button',
+        { class: 'quiet-button', type: 'button', onclick: this.#actions.more },
+        t('list.retry'),
+      );
       return this.#note.replaceChildren(h('p', {}, t('list.failed')), retry);
     }
     if (length === 0) {
-      const start = h('button', { class: 'quiet-button', type: 'button', onclick: this.#actions.startNew }, t('list.new'));
-      return this.#note.replaceChildren(h('p', { class: 'strong' }, t('list.empty')), h('p', {}, t('list.emptyHint')), start);
+      const start = h(
+        'button',
+        { class: 'quiet-button', type: 'button', onclick: this.#actions.startNew },
+        t('list.new'),
+      );
+      return this.#note.replaceChildren(
+        h('p', { class: 'strong' }, t('list.empty')),
+        h('p', {}, t('list.emptyHint')),
+        start,
+      );
     }
     const more = h('button', { class: 'quiet-button', type: 'button', onclick: this.#actions.more }, t('list.more'));
     return this.#note.replaceChildren(...(this.#palabre.hasMoreConversations ? [more] : []));
@@ -153,11 +182,7 @@ export class ListView {
     const label = t('session.signout');
     this.#account.replaceChildren(
       avatar(me, 'small'),
-      h(
-        'span',
-        { class: 'account-name', dir: 'auto', title: t('session.account', { name: nameOf(me) }) },
-        nameOf(me),
-      ),
+      h('span', { class: 'account-name', dir: 'auto', title: t('session.account', { name: nameOf(me) }) }, nameOf(me)),
       h(
         'button',
         { class: 'icon-button', type: 'button', 'aria-label': label, title: label, onclick: this.#actions.signOut },
@@ -183,6 +208,7 @@ export class ListView {
 }
 
 function skeletons() {
-  const bar = () => h('div', { class: 'skeleton' }, h('span', { class: 'skeleton-face' }), h('span', { class: 'skeleton-words' }));
+  const bar = () =>
+    h('div', { class: 'skeleton' }, h('span', { class: 'skeleton-face' }), h('span', { class: 'skeleton-words' }));
   return [bar(), bar(), bar(), bar()];
 }

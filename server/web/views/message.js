@@ -61,14 +61,27 @@ function statusMark(status, readers) {
   const isNamed = readers.length > 1 && readers.length <= MOST_READERS;
   const words = isNamed ? t('status.readBy', { names: names(readers) }) : t(`status.${status}`);
   const image = { pending: () => icon('clock', 'ticks'), failed: () => icon('alert', 'ticks') }[status];
-  return h('span', { class: 'status', title: words }, image ? image() : ticks(status), h('span', { class: 'sr-only' }, words));
+  return h(
+    'span',
+    { class: 'status', title: words },
+    image ? image() : ticks(status),
+    h('span', { class: 'sr-only' }, words),
+  );
 }
 
 function failure({ status, entry }, actions) {
   if (status !== 'failed') return null;
   const id = entry.payload.client_msg_id;
-  const retry = h('button', { class: 'link-button', type: 'button', onclick: () => actions.retry(id) }, t('message.retry'));
-  const drop = h('button', { class: 'link-button', type: 'button', onclick: () => actions.discard(id) }, t('message.discard'));
+  const retry = h(
+    'button',
+    { class: 'link-button', type: 'button', onclick: () => actions.retry(id) },
+    t('message.retry'),
+  );
+  const drop = h(
+    'button',
+    { class: 'link-button', type: 'button', onclick: () => actions.discard(id) },
+    t('message.discard'),
+  );
   return h('p', { class: 'failure' }, `${t('message.failed')}. ${errorText(entry.error ?? {})} `, retry, ' ', drop);
 }
 
@@ -89,11 +102,7 @@ function menuButton({ message, canEdit, canDelete }, actions) {
 
 export function systemRow(store, message) {
   const date = new Date(message.created_at);
-  return h(
-    'li',
-    { class: 'system' },
-    h('span', { dir: 'auto', title: moment(date) }, systemSentence(store, message)),
-  );
+  return h('li', { class: 'system' }, h('span', { dir: 'auto', title: moment(date) }, systemSentence(store, message)));
 }
 
 export const dayRow = (label) => h('li', { class: 'day' }, h('span', {}, label));

@@ -16,11 +16,23 @@ export class PeopleDialog {
   #asked = 0;
   #timer;
 
-  #search = h('input', { class: 'input', type: 'search', autocomplete: 'off', dir: 'auto', placeholder: t('people.search') });
+  #search = h('input', {
+    class: 'input',
+    type: 'search',
+    autocomplete: 'off',
+    dir: 'auto',
+    placeholder: t('people.search'),
+  });
   #chips = h('div', { class: 'chips' });
   #results = h('ul', { class: 'results' });
   #note = h('p', { class: 'dialog-lead', role: 'status' });
-  #title = h('input', { class: 'input', type: 'text', dir: 'auto', maxlength: '200', placeholder: t('people.groupName') });
+  #title = h('input', {
+    class: 'input',
+    type: 'text',
+    dir: 'auto',
+    maxlength: '200',
+    placeholder: t('people.groupName'),
+  });
   #submit = h('button', { class: 'primary-button', type: 'submit' });
 
   /** `opened(conversation)` is told when there is one. */
@@ -70,9 +82,15 @@ export class PeopleDialog {
     const box = h('input', { type: 'checkbox', checked: this.#chosen.has(user.id) });
     box.addEventListener('change', () => this.#choose(user, box.checked));
     box.dataset.user = user.id;
-    const role = user.role ? h('span', { class: 'person-role' }, has(`role.${user.role}`) ? t(`role.${user.role}`) : user.role) : null;
+    const role = user.role
+      ? h('span', { class: 'person-role' }, has(`role.${user.role}`) ? t(`role.${user.role}`) : user.role)
+      : null;
     const name = h('span', { class: 'person-name', dir: 'auto' }, nameOf(user));
-    return h('li', {}, h('label', { class: 'person' }, box, avatar(user, 'medium'), name, role, icon('check', 'icon person-check')));
+    return h(
+      'li',
+      {},
+      h('label', { class: 'person' }, box, avatar(user, 'medium'), name, role, icon('check', 'icon person-check')),
+    );
   }
 
   #choose(user, isChosen) {

@@ -4,7 +4,14 @@ import { icon, mark } from './icons.js';
 
 /** The door: shown when there is no token, or none that the server takes. */
 export function signIn({ problem = null, submit }) {
-  const field = h('input', { class: 'input', type: 'text', id: 'token', autocomplete: 'off', spellcheck: 'false', autofocus: true });
+  const field = h('input', {
+    class: 'input',
+    type: 'text',
+    id: 'token',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    autofocus: true,
+  });
   const note = h('p', { class: 'problem', role: 'alert' }, problem ? icon('alert') : null, problem);
   note.hidden = !problem;
   const onSubmit = (event) => {
@@ -29,7 +36,12 @@ export function signIn({ problem = null, submit }) {
         'form',
         { onsubmit: onSubmit },
         h('label', { for: 'token' }, t('signin.label')),
-        h('div', { class: 'door-row' }, field, h('button', { class: 'primary-button', type: 'submit' }, t('signin.submit'))),
+        h(
+          'div',
+          { class: 'door-row' },
+          field,
+          h('button', { class: 'primary-button', type: 'submit' }, t('signin.submit')),
+        ),
       ),
       help(),
     ),
@@ -42,7 +54,13 @@ function help() {
     'details',
     {},
     h('summary', {}, t('signin.how')),
-    h('ul', {}, line(t('signin.run'), 'make run'), line(t('signin.issue'), 'palabre token USER'), line(t('signin.embed'))),
+    h(
+      'ul',
+      {},
+      line(t('signin.run'), 'make run'),
+      line(t('signin.issue'), 'palabre token USER'),
+      line(t('signin.embed')),
+    ),
   );
 }
 

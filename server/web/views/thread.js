@@ -10,6 +10,7 @@ import { count, day, dayKey, faceOf, nameOf, names, senderOf, titleOf } from './
 const GROUP_MS = 5 * 60_000; // messages of one person closer than this belong together
 const NEAR_PX = 80; // this close to the end counts as at the end
 const OLDER_PX = 400; // this close to the beginning asks for more
+const PAUSE_MS = 3_000; // after a page that did not come
 
 /** The right pane: one conversation, or an invitation to pick one. */
 export class ThreadView {
@@ -23,11 +24,11 @@ export class ThreadView {
   #newFrom = null; // the first message that was unread when the conversation was opened
   #isAtEnd = true;
   #lastSeen = 0; // the newest seq at the time the reader was at the end
-  #isLoadingOlder = false;
+  #loadingOlder = null; // the conversation whose older page is on its way
   #parts = null;
   #composer;
 
-  /** `actions`: back(), older(id), retry(id), discard(id), copy(message), remove(message), save(message, text). */
+  /** `actions`: back(), open(id), older(id) → whether it came, retry(id), discard(id), copy(message), remove(message), save(message, text). */
   constructor(palabre, actions) {
     this.#palabre = palabre;
     this.#actions = actions;
@@ -93,7 +94,8 @@ export class ThreadView {
   noteSeen() {
     if (!this.#id || !this.#parts) return;
     const conversation = this.#conversation;
-    const isLooking = document.visibilityState === 'visible' && document.hasFocus() && this.element.offsetParent !== null;
+    const isLooking =
+      document.visibilityState === 'visible' && document.hasFocus() && this.element.offsetParent !== null;
     if (this.#isAtEnd) this.#lastSeen = conversation.lastSeq;
     if (isLooking && this.#isAtEnd && this.#state === 'ready') this.#palabre.read(this.#id, conversation.lastSeq);
     this.#drawLatest();
@@ -107,7 +109,9 @@ export class ThreadView {
 
   #drawNothing() {
     const hint = h('p', {}, t('thread.noneHint'));
-    this.element.replaceChildren(h('div', { class: 'nothing' }, mark(), h('p', { class: 'strong' }, t('thread.none')), hint));
+    this.element.replaceChildren(
+      h('div', { class: 'nothing' }, mark(), h('p', { class: 'strong' }, t('thread.none')), hint),
+    );
   }
 
   #frame() {
@@ -129,18 +133,28 @@ export class ThreadView {
     const header = h(
       'header',
       { class: 'bar thread-bar' },
-      h('button', { class: 'icon-button back', type: 'button', 'aria-label': back, onclick: this.#actions.back }, icon('back')),
+      h(
+        'button',
+        { class: 'icon-button back', type: 'button', 'aria-label': back, onclick: this.#actions.back },
+        icon('back'),
+      ),
       parts.face,
       h('div', { class: 'thread-heading' }, parts.title, parts.subtitle),
     );
-    this.element.replaceChildren(header, h('div', { class: 'thread-middle' }, parts.scroller, parts.latest), this.#composer.element);
+    this.element.replaceChildren(
+      header,
+      h('div', { class: 'thread-middle' }, parts.scroller, parts.latest),
+      this.#composer.element,
+    );
     this.#keepEndInSight(parts.scroller);
     return parts;
   }
 
   /** A phone's keyboard or a growing composer must not hide the newest message. */
   #keepEndInSight(scroller) {
-    new ResizeObserver(() => this.#isAtEnd && this.#parts?.scroller === scroller && this.scrollToEnd()).observe(scroller);
+    new ResizeObserver(() => this.#isAtEnd && this.#parts?.scroller === scroller && this.scrollToEnd()).observe(
+      scroller,
+    );
   }
 
   #drawHeader() {
@@ -256,7 +270,11 @@ export class ThreadView {
       createdAt: message.created_at,
       status: isOwn ? conversation.status(message) : null,
       readers: isOwn ? conversation.readersOf(message).map((id) => nameOf(store.user(id) ?? { id })) : [],
-      canEdit: isOwn && conversation.canWrite && message.type === 'text' && this.#isWithin(conversation, message, 'edit_seconds'),
+      canEdit:
+        isOwn &&
+        conversation.canWrite &&
+        message.type === 'text' &&
+        this.#isWithin(conversation, message, 'edit_seconds'),
       canDelete: isOwn && conversation.canWrite && this.#isWithin(conversation, message, 'delete_seconds'),
     };
   }
@@ -305,7 +323,11 @@ export class ThreadView {
   }
 
   #retryButton() {
-    return h('button', { class: 'quiet-button', type: 'button', onclick: () => this.#actions.open(this.#id) }, t('list.retry'));
+    return h(
+      'button',
+      { class: 'quiet-button', type: 'button', onclick: () => this.#actions.open(this.#id) },
+      t('list.retry'),
+    );
   }
 
   #drawTyping(element, conversation) {
@@ -313,7 +335,9 @@ export class ThreadView {
     if (element.dataset.words === words) return;
     element.dataset.words = words;
     const dots = [h('i', {}), h('i', {}), h('i', {})];
-    element.replaceChildren(...(words ? [h('span', { class: 'typing-bubble', title: words, 'aria-hidden': 'true' }, dots)] : []));
+    element.replaceChildren(
+      ...(words ? [h('span', { class: 'typing-bubble', title: words, 'aria-hidden': 'true' }, dots)] : []),
+    );
   }
 
   // Place
@@ -348,11 +372,13 @@ export class ThreadView {
   async #loadOlder() {
     const conversation = this.#conversation;
     const isNear = this.#parts.scroller.scrollTop < OLDER_PX && this.element.offsetParent !== null;
-    if (!isNear || this.#state !== 'ready' || this.#isLoadingOlder) return;
+    if (!isNear || this.#state !== 'ready' || this.#loadingOlder === this.#id) return;
     if (!conversation.hasOlder || conversation.from === null) return;
-    this.#isLoadingOlder = true;
-    await this.#actions.older(this.#id);
-    this.#isLoadingOlder = false;
+    const id = this.#id;
+    this.#loadingOlder = id;
+    const isThere = await this.#actions.older(id);
+    if (!isThere) await new Promise((done) => setTimeout(done, PAUSE_MS));
+    if (this.#loadingOlder === id) this.#loadingOlder = null;
   }
 
   #drawLatest() {
@@ -377,7 +403,8 @@ export class ThreadView {
 
   #openMenu(button, message, { canEdit, canDelete }) {
     const entries = [];
-    if (message.content) entries.push({ label: t('message.copy'), icon: 'copy', action: () => this.#actions.copy(message) });
+    if (message.content)
+      entries.push({ label: t('message.copy'), icon: 'copy', action: () => this.#actions.copy(message) });
     if (canEdit) entries.push({ label: t('message.edit'), icon: 'edit', action: () => this.#composer.edit(message) });
     if (canDelete) {
       const action = () => this.#actions.remove(message);

@@ -58,7 +58,8 @@ export function titleOf(store, conversation) {
 /** Who stands for a conversation in an avatar: the other person, or the conversation itself. */
 export function faceOf(store, conversation) {
   const [other] = conversation.others;
-  if (conversation.info?.type !== 'group' && conversation.others.length === 1) return store.user(other.user.id) ?? other.user;
+  if (conversation.info?.type !== 'group' && conversation.others.length === 1)
+    return store.user(other.user.id) ?? other.user;
   return { id: conversation.id, name: titleOf(store, conversation), avatar_url: conversation.info?.avatar_url };
 }
 
