@@ -37,7 +37,6 @@ export default {
   'list.you': 'You: {text}',
   'list.said': '{name}: {text}',
   'list.nothing': 'No messages yet',
-  'list.draft': 'Draft: {text}',
 
   'thread.none': 'Pick a conversation',
   'thread.noneHint': 'Or start a new one.',

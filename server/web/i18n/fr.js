@@ -37,7 +37,6 @@ export default {
   'list.you': 'Vous : {text}',
   'list.said': '{name} : {text}',
   'list.nothing': 'Aucun message',
-  'list.draft': 'Brouillon : {text}',
 
   'thread.none': 'Choisissez une conversation',
   'thread.noneHint': 'Ou commencez-en une nouvelle.',

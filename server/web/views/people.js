@@ -45,6 +45,7 @@ export class PeopleDialog {
     const form = h(
       'form',
       { class: 'people', onsubmit: (event) => this.#start(event) },
+      h('p', { class: 'dialog-lead' }, t('people.hint')),
       h('div', { class: 'search' }, icon('search'), this.#search),
       this.#chips,
       this.#results,
