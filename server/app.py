@@ -125,7 +125,10 @@ class _House:
         return await _listen(self._runner, settings)
 
     async def close(self) -> None:
-        """Let everybody go, finish what was accepted, and stop."""
+        """Let nobody in any more, let everybody go, finish what was accepted, and stop."""
+        if self._runner is not None:
+            for site in list(self._runner.sites):
+                await site.stop()
         await self._sockets.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.dispatcher.settle(), _SETTLE_S)

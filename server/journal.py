@@ -9,8 +9,8 @@ the membership from before it waited.
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -89,9 +89,41 @@ async def _alone(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.shield(asyncio.ensure_future(work))
 
 
+@asynccontextmanager
+async def _begun() -> AsyncIterator[None]:
+    """Open a transaction, and give its connection back also when it cannot even begin.
+
+    Tortoise takes a connection (on SQLite: the lock) before it begins and keeps it for ever when
+    that fails, so that a database that was gone for a moment would leave an empty pool behind.
+    """
+    context: Any = in_transaction("default")
+    try:
+        await context.__aenter__()
+    except BaseException:
+        await _give_back(context)
+        raise
+    try:
+        yield
+    except BaseException as error:
+        await context.__aexit__(type(error), error, error.__traceback__)
+        raise
+    await context.__aexit__(None, None, None)
+
+
+async def _give_back(context: Any) -> None:
+    lock = getattr(context, "_trxlock", None)
+    if lock is not None:
+        if lock.locked():
+            lock.release()
+        return
+    client = context.client
+    if client._connection is not None:  # noqa: SLF001 (nothing public gives it back)
+        await client._parent._pool.release(client._connection)  # noqa: SLF001
+
+
 async def _one_try(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
-        async with in_transaction("default"):
+        async with _begun():
             return await action(*args, **kwargs)
     except Exception as error:
         raise _translated(error) from error
@@ -99,7 +131,7 @@ async def _one_try(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P
 
 async def _one_look(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
-        async with in_transaction("default"):
+        async with _begun():
             if sql.dialect() == "postgres":
                 await sql.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             return await action(*args, **kwargs)

@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
+from aiohttp import web
 from pydantic import BaseModel  # noqa: TC002 (a class that is looked at, not only a type)
 from pydantic.json_schema import models_json_schema
 
 from server import __version__
 from server.dispatch import Registry, Request, Route
+from server.errors import SettingsError
 from server.rest import BASE
 from server.schemas.answers import ErrorAnswer
 
@@ -44,6 +46,15 @@ def document(registry: Registry) -> dict[str, Any]:
             },
         },
     }
+
+
+def require_described(app: web.Application, described: dict[str, Any]) -> None:
+    """Raise `SettingsError` when a path of the API has no description, and so no schema."""
+    for resource in app.router.resources():
+        path = resource.canonical.rstrip("/") + "/"
+        if path.startswith(BASE) and path not in described["paths"]:
+            message = f"{path}: this route has no schema; declare it as a request"
+            raise SettingsError(message)
 
 
 def _fields(reference: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from server.dispatch import Registry
 from server.middleware import json
-from server.openapi import document
+from server.openapi import document, require_described
 
 WEB = Path(__file__).parent / "web"
 
@@ -32,6 +32,7 @@ Check = Callable[[], Awaitable[None]]
 def attach(app: web.Application, registry: Registry, ready: Check, *, page: bool) -> None:
     """Add everything to an application; `ready` raises when the node cannot serve."""
     described = document(registry)
+    require_described(app, described)
 
     async def healthz(_: web.Request) -> web.Response:
         return json({"status": "ok"})

@@ -50,24 +50,25 @@ class Standing:
 async def locked(call: Call, conversation_id: str) -> Standing:
     """Lock a conversation that the caller is in (or provisions) and return their standing."""
     conversation = await journal.lock_conversation(conversation_id)
-    return await _standing(call, conversation)
+    return await standing(call, conversation)
 
 
 async def seen(call: Call, conversation_id: str) -> Standing:
     """Return the caller's standing without a lock, for what changes no number."""
     conversation = await Conversation.get_or_none(id=conversation_id)
-    return await _standing(call, conversation)
+    return await standing(call, conversation)
 
 
 async def joined(call: Call, conversation_id: str) -> tuple[Conversation, Participant]:
     """Return a conversation and the caller's membership of it, without a lock."""
-    standing = await seen(call, conversation_id)
-    if standing.member is None:
+    found = await seen(call, conversation_id)
+    if found.member is None:
         raise NotFoundError
-    return standing.conversation, standing.member
+    return found.conversation, found.member
 
 
-async def _standing(call: Call, conversation: Conversation | None) -> Standing:
+async def standing(call: Call, conversation: Conversation | None) -> Standing:
+    """Return what the caller is in a conversation; raises `NotFoundError` if they are nothing."""
     if conversation is None:
         raise NotFoundError
     member = await Participant.get_or_none(
@@ -83,10 +84,10 @@ async def locked_message(call: Call, message_id: str) -> tuple[Standing, Message
     found = await Message.get_or_none(id=message_id)
     if found is None:
         raise NotFoundError
-    standing = await locked(call, found.conversation_id)
-    if standing.member is None:
+    held = await locked(call, found.conversation_id)
+    if held.member is None:
         raise NotFoundError
-    return standing, await Message.get(id=message_id)
+    return held, await Message.get(id=message_id)
 
 
 async def readable_message(call: Call, message_id: str) -> Message:

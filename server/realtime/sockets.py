@@ -246,7 +246,14 @@ class Sockets:
         line.session, opening, line.opening = line.opening.session, line.opening, None
         line.hurry(None)
         opening.begin()
-        log.info("connected", user=line.session.user_id, address=line.address)
+        took = (asyncio.get_running_loop().time() - line.since) * 1_000
+        log.info(
+            "connected",
+            user=line.session.user_id,
+            address=line.address,
+            code="ok",
+            ms=round(took, 1),
+        )
 
     async def asked(self, eio_sid: str, ack_id: int | None, data: list[Any]) -> None:
         """Put a request in its session's line."""
