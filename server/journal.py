@@ -91,21 +91,26 @@ async def _alone(work: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def _begun() -> AsyncIterator[None]:
-    """Open a transaction, and give its connection back also when it cannot even begin.
+    """Open a transaction, and give its connection back whatever fails.
 
     Tortoise takes a connection (on SQLite: the lock) before it begins and keeps it for ever when
-    that fails, so that a database that was gone for a moment would leave an empty pool behind.
+    that fails, so that a database that was gone for a moment would leave an empty pool behind. And
+    it does not roll back when COMMIT fails, which leaves SQLite inside that transaction for good.
     """
     context: Any = in_transaction("default")
     try:
-        await context.__aenter__()
+        transaction = await context.__aenter__()
     except BaseException:
         await _give_back(context)
         raise
     try:
         yield
+        await transaction.commit()
     except BaseException as error:
-        await context.__aexit__(type(error), error, error.__traceback__)
+        with suppress(Exception):
+            await transaction.rollback()
+        with suppress(Exception):
+            await context.__aexit__(type(error), error, error.__traceback__)
         raise
     await context.__aexit__(None, None, None)
 
