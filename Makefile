@@ -20,7 +20,7 @@ help:
 	@echo 'make run      start a demo on http://$(HOST):$(PORT)   (PORT=, HOST=)'
 	@echo 'make reset    forget what the demo stored, so that it starts over (stop it first)'
 	@echo 'make test     run every test on SQLite and on PostgreSQL   (ARGS="-k word")'
-	@echo 'make check    format, lint, types and layers'
+	@echo 'make check    format, lint, types, layers and generated documents'
 	@echo 'make format   rewrite the code in the one format'
 	@echo 'make clean    remove everything that was installed or cached here'
 	@echo 'PYTHON= and NODE= choose other interpreters than those that are found.'
@@ -45,6 +45,8 @@ check: develop
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/generate_configuration.py --check
+	$(BIN)/python docs/generate_protocol.py --check
 
 lint: develop
 	$(BIN)/ruff check .

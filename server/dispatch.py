@@ -6,11 +6,13 @@ waits for its answer.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -83,11 +85,35 @@ class Registry:
         self.requests[request.name] = request
 
 
+def read_json(text: str | bytes) -> Any:
+    """Return what a client wrote as JSON; raises ValueError.
+
+    Half a surrogate pair, which JavaScript makes by cutting a text, is let through to the schemas,
+    so that the refusal names the field that holds it.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        as_text = text.decode() if isinstance(text, bytes) else text
+        try:
+            return json.loads(as_text, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise error from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    message = f"{name} is not JSON"
+    raise ValueError(message)
+
+
 class Limiter(Protocol):
     """How often somebody may ask."""
 
     def take(self, caller: Caller, *, sends: bool) -> int | None:
         """Count one request and return how many milliseconds too early it is, or None."""
+
+    def forget(self, caller: Caller) -> None:
+        """Drop what was counted for a connection that has ended."""
 
 
 class Teller(Protocol):
@@ -179,6 +205,10 @@ class Dispatcher:
             # The change is stored: its absence on the wire is found by comparing heads.
             log.exception("events could not be told")
         return outcome
+
+    def forget(self, caller: Caller) -> None:
+        """Drop what is kept for a connection that has ended."""
+        self._limiter.forget(caller)
 
     async def settle(self) -> None:
         """Wait until everything that was accepted has been finished."""

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import asyncpg
@@ -90,7 +90,7 @@ async def _alone(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def _begun() -> AsyncIterator[None]:
+async def _begun(*, writes: bool) -> AsyncIterator[None]:
     """Open a transaction, and give its connection back whatever fails.
 
     Tortoise takes a connection (on SQLite: the lock) before it begins and keeps it for ever when
@@ -98,6 +98,8 @@ async def _begun() -> AsyncIterator[None]:
     it does not roll back when COMMIT fails, which leaves SQLite inside that transaction for good.
     """
     context: Any = in_transaction("default")
+    if writes and sql.dialect() == "sqlite":
+        context.connection.begin = partial(_begin_to_write, context.connection)
     try:
         transaction = await context.__aenter__()
     except BaseException:
@@ -115,6 +117,15 @@ async def _begun() -> AsyncIterator[None]:
     await context.__aexit__(None, None, None)
 
 
+async def _begin_to_write(client: Any) -> None:
+    """Begin with the lock that writing needs, and wait for whoever holds it.
+
+    SQLite refuses at once to turn a transaction that has read already into one that writes while
+    another process (a shell, a backup) is writing.
+    """
+    await client._connection.execute("BEGIN IMMEDIATE")  # noqa: SLF001 (Tortoise only says BEGIN)
+
+
 async def _give_back(context: Any) -> None:
     lock = getattr(context, "_trxlock", None)
     if lock is not None:
@@ -128,7 +139,7 @@ async def _give_back(context: Any) -> None:
 
 async def _one_try(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
-        async with _begun():
+        async with _begun(writes=True):
             return await action(*args, **kwargs)
     except Exception as error:
         raise _translated(error) from error
@@ -136,7 +147,7 @@ async def _one_try(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P
 
 async def _one_look(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
-        async with _begun():
+        async with _begun(writes=False):
             if sql.dialect() == "postgres":
                 await sql.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             return await action(*args, **kwargs)

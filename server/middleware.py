@@ -136,8 +136,9 @@ class Origins:
                     origin=origin,
                     hint="add it to http.origins, or set http.public_url to our own address",
                 )
-                message = "This origin may not use this server."
-                raise ForbiddenError(message)
+                refused = refusal(ForbiddenError("This origin may not use this server."))
+                refused.headers["Vary"] = "Origin"
+                return refused
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                 response: web.StreamResponse = web.Response(status=204)
                 response.headers["Access-Control-Allow-Methods"] = _METHODS

@@ -1,6 +1,7 @@
 """The description of the REST door, made from the schemas that validate it."""
 
 import re
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 _REF = "#/components/schemas/{model}"
 
 
+@cache
 def document(registry: Registry) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document; raises ValueError for a route its schema does not fit."""
     pairs = [(request, route) for request in registry.requests.values() for route in request.routes]

@@ -70,8 +70,12 @@ async def _index(_: web.Request) -> web.StreamResponse:
 
 async def _asset(request: web.Request) -> web.StreamResponse:
     """Send one of the page's files, and nothing from outside their folder."""
-    file = (WEB / request.match_info["path"]).resolve()
-    if not file.is_relative_to(WEB.resolve()) or not file.is_file():
+    try:
+        file = (WEB / request.match_info["path"]).resolve()
+        ours = file.is_relative_to(WEB.resolve()) and file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        raise web.HTTPNotFound from None
+    if not ours:
         raise web.HTTPNotFound
     return web.FileResponse(file, headers=_HEADERS)
 

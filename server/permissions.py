@@ -26,14 +26,17 @@ class Caller:
 class Connection(Protocol):
     """What a request may ask of the connection that it came by."""
 
-    async def seat(self, conversation_ids: Sequence[str]) -> list[str]:
-        """Keep what is said in these conversations; return those no longer heard instead.
+    async def seat(self, conversation_ids: Sequence[str]) -> None:
+        """Keep what is said in these conversations.
 
         Nothing of it is heard until `settle()` says where the caller is a member.
         """
 
-    def settle(self, complete: Mapping[str, int]) -> None:
-        """Hear the conversations that were read, each from after a number on, and no others."""
+    def settle(self, heads: Mapping[str, int]) -> list[str]:
+        """Hear the conversations that were read, each from after its head on, and no others.
+
+        Returns those that are no longer heard instead.
+        """
 
     async def renew(self, token: str) -> int:
         """Let the connection live until this token expires and return when, in milliseconds."""

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from server.actions import people
 from server.auth import Tokens
 from server.config import Settings
-from server.dispatch import Dispatcher, Registry, Request, Route
+from server.dispatch import Dispatcher, Registry, Request, Route, read_json
 from server.errors import UnauthorizedError, UnsupportedMediaError, ValidationFailedError
 from server.ids import new_id
 from server.middleware import USER, json, own_origin
@@ -115,8 +114,8 @@ def _parsed(http: web.Request, body: bytes) -> dict[str, Any]:
         message = "The body must be application/json."
         raise UnsupportedMediaError(message)
     try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        fields = read_json(body)
+    except ValueError as error:
         raise ValidationFailedError.of("body", f"is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ValidationFailedError.of("body", "must be an object")

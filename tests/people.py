@@ -9,6 +9,7 @@ import aiohttp
 from yarl import URL
 
 from server import auth
+from server.ids import new_id
 from server.schemas.values import UserRole
 from tests.contract import Contract
 from tests.reference import BY_VIEWER, Reference
@@ -257,7 +258,7 @@ class Device:
         """Send a message and return it."""
         fields = {
             "conversation_id": conversation["id"],
-            "client_msg_id": more.pop("client_msg_id", f"{self.person.id}-{next(self._ids)}"),
+            "client_msg_id": more.pop("client_msg_id", new_id()),
             "content": content,
             **more,
         }
@@ -330,7 +331,7 @@ class Device:
         my = fresh["my"]
         assert reference.unread(id_) == my["unread_count"], f"unread of {self.person.id}"
         for name in ("is_archived", "is_pinned", "muted_until", "marked_unread", "user_seq"):
-            assert talk.my[name] == my[name], f"my {name} of {self.person.id}"
+            assert talk.my[name] == my[name], f"my {name} of {self.person.id} in {id_}"
 
 
 def _shared(message: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class Talk:
     # Where the client began: what happened up to there is fetched, what came after is owed.
     start: int = 0
     heard: int = 0
+    # Whether the server said that there is more, or that something was left out.
+    owed: bool = False
     known: bool = False
     conversation: dict[str, Any] = field(default_factory=dict)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -28,6 +30,7 @@ class Talk:
     delivered: dict[str, int] = field(default_factory=dict)
     my: dict[str, Any] = field(default_factory=dict)
     membership_seq: int = 0
+    last_seq: int = 0
     is_member: bool = True
 
     def begin(self, at: int) -> None:
@@ -44,6 +47,7 @@ class Reference:
         self.talks: dict[str, Talk] = {}
         self.user_cursor: int | None = None
         self.user_heard = 0
+        self.user_owed = False
         self.hidden: set[str] = set()
         self.seated: set[str] = set()
         self.users: dict[str, dict[str, Any]] = {}
@@ -64,7 +68,7 @@ class Reference:
 
     def hear(self, name: str, data: dict[str, Any]) -> None:
         if "prev_event_seq" in data:
-            self._hear_room(name, data)
+            self._hear_room(data)
         elif "prev_user_seq" in data:
             self._hear_personal(name, data)
         elif name in ("receipt:read", "receipt:delivered"):
@@ -73,9 +77,10 @@ class Reference:
             self._hear_user(data["user"])
         elif name == "session:resync":
             for id_ in data.get("conversation_ids", list(self.talks)):
-                self.talks[id_].heard = self.talks[id_].cursor + 1
+                self.talks[id_].owed = True
+            self.user_owed = self.user_owed or "conversation_ids" not in data
 
-    def _hear_room(self, name: str, data: dict[str, Any]) -> None:
+    def _hear_room(self, data: dict[str, Any]) -> None:
         talk = self.talks.setdefault(data["conversation_id"], Talk())
         number, before = data["event_seq"], data["prev_event_seq"]
         self.apply_object(talk, data)
@@ -83,17 +88,16 @@ class Reference:
             talk.cursor = max(talk.cursor, number)
         else:
             talk.heard = max(talk.heard, number)
-        if name == "message:created":
-            self._moves_sender(talk, data["message"])
 
-    def _moves_sender(self, talk: Talk, message: dict[str, Any]) -> None:
+    def _arrives(self, talk: Talk, message: dict[str, Any]) -> None:
+        """Take what a message means that is news, whichever event it came by."""
+        if message["seq"] <= talk.last_seq or message["type"] == "system":
+            return
         sender = message["sender"]["id"]
-        own = sender == self.user_id
-        if message["type"] != "system":
-            self._merge(talk, sender, message["seq"], message["seq"])
-            muted = talk.my.get("muted_until")
-            if not own and talk.my.get("is_archived") and muted is None:
-                talk.my["is_archived"] = False
+        self._merge(talk, sender, message["seq"], message["seq"])
+        mark, muted = talk.my.get("archived_seq"), talk.my.get("muted_until")
+        if sender != self.user_id and mark is not None and muted is None:
+            talk.my["is_archived"] = talk.my["is_archived"] and message["seq"] <= mark
 
     def _merge(self, talk: Talk, user_id: str, read: int, delivered: int) -> None:
         talk.read[user_id] = max(talk.read.get(user_id, 0), read)
@@ -101,6 +105,7 @@ class Reference:
 
     def apply_object(self, talk: Talk, data: dict[str, Any]) -> None:
         if "message" in data:
+            self._arrives(talk, data["message"])
             self.apply_message(talk, data["message"])
         if "participant" in data:
             self.apply_participant(talk, data["participant"])
@@ -112,6 +117,7 @@ class Reference:
         stored = talk.messages.get(body["id"])
         if stored is None or body["event_seq"] > stored["event_seq"]:
             talk.messages[body["id"]] = body
+        talk.last_seq = max(talk.last_seq, body["seq"])
 
     def apply_participant(self, talk: Talk, participant: dict[str, Any]) -> None:
         id_ = participant["user"]["id"]
@@ -129,6 +135,7 @@ class Reference:
         stored = talk.conversation
         if not stored or conversation["event_seq"] >= stored["event_seq"]:
             talk.conversation = conversation
+        talk.last_seq = max(talk.last_seq, conversation["last_seq"])
         for participant in conversation.get("participants", ()):
             self.apply_participant(talk, participant)
         if conversation.get("last_message"):
@@ -157,10 +164,13 @@ class Reference:
 
     def _added(self, conversation: dict[str, Any], event_seq: int) -> None:
         talk = self.talks.setdefault(conversation["id"], Talk())
-        if event_seq <= talk.membership_seq:
+        if event_seq < talk.membership_seq:
             return
-        if not talk.known or not talk.is_member:
-            talk.begin(max(talk.cursor, conversation["head"]))
+        if not talk.known:
+            talk.begin(conversation["head"])
+        elif not talk.is_member:
+            # Back again: what changed in between is owed from the cursor of then.
+            talk.heard = max(talk.heard, conversation["head"])
         talk.membership_seq, talk.is_member = event_seq, True
         self.seated.add(conversation["id"])
         self.apply_conversation(talk, conversation)
@@ -188,13 +198,14 @@ class Reference:
         return {
             id_: talk.cursor
             for id_, talk in self.talks.items()
-            if talk.is_member and talk.heard > talk.cursor
+            if talk.is_member and (talk.owed or talk.heard > talk.cursor)
         }
 
     async def catch_up(self, ask: Ask) -> None:
         """Ask `sync`, one at a time, until nothing that was heard is missing."""
         for _ in range(100):
-            late = self.user_cursor is not None and self.user_heard > self.user_cursor
+            number = self.user_cursor
+            late = number is not None and (self.user_owed or self.user_heard > number)
             behind = self.behind()
             if not late and not behind:
                 return
@@ -212,9 +223,11 @@ class Reference:
             if membership["is_active"]:
                 body = membership["conversation"]
                 talk = self.talks.setdefault(body["id"], Talk())
-                talk.is_member = True
                 if not talk.known:
                     talk.begin(body["head"])
+                elif not talk.is_member:
+                    talk.heard = max(talk.heard, body["head"])
+                talk.is_member = True
                 self.apply_conversation(talk, body)
             else:
                 talk = self.talks.setdefault(membership["conversation_id"], Talk())
@@ -223,10 +236,7 @@ class Reference:
         self.hidden |= set(answer["hidden_ids"])
         if answer["user_seq"] is not None:
             self.user_cursor = max(self.user_cursor or 0, answer["user_seq"])
-            if answer["user_has_more"]:
-                self.user_heard = max(self.user_heard, self.user_cursor + 1)
-            else:
-                self.user_heard = min(self.user_heard, self.user_cursor)
+            self.user_owed = answer["user_has_more"]
         for user in answer["users"]:
             self._hear_user(user)
         self.seated -= set(answer["unseated"])
@@ -241,9 +251,8 @@ class Reference:
         talk.is_member = True
         self.seated.add(entry["id"])
         for message in entry["messages"]:
+            self._arrives(talk, message)
             self.apply_message(talk, message)
-            if not message["is_deleted"]:
-                self._moves_sender(talk, message)
         for participant in entry["participants"]:
             self.apply_participant(talk, participant)
         if entry.get("conversation"):
@@ -251,10 +260,7 @@ class Reference:
         for receipt in entry["receipts"]:
             self._merge(talk, receipt["user_id"], receipt["read_seq"], receipt["delivered_seq"])
         talk.cursor, talk.known = max(talk.cursor, entry["event_seq"]), True
-        if entry["has_more"]:
-            talk.heard = max(talk.heard, talk.cursor + 1)
-        elif not entry.get("reset"):
-            talk.heard = min(talk.heard, talk.cursor)
+        talk.owed = entry["has_more"]
 
     def apply_page(self, conversation_id: str, page: dict[str, Any]) -> None:
         """Take a page of history that was fetched because somebody wanted to read it."""

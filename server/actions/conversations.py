@@ -8,12 +8,18 @@ from server import events, journal
 from server.actions import access, people, views
 from server.actions.messages import fingerprint, move_sender, tell
 from server.clock import now_ms
-from server.errors import IdempotencyConflictError, NotFoundError, ValidationFailedError
+from server.errors import (
+    ForbiddenError,
+    IdempotencyConflictError,
+    NotFoundError,
+    ValidationFailedError,
+)
 from server.events import Event, Outcome
 from server.ids import new_id
 from server.models import Conversation, Message, Participant, User, sql
 from server.models.conversation import direct_key, room_conversation
 from server.models.participant import is_archived
+from server.models.user import fold
 from server.permissions import Call, Permission, role_of_creator, role_on_joining
 from server.schemas.requests import (
     Archive,
@@ -33,7 +39,7 @@ from server.schemas.values import (
 )
 
 _NAMED_LIKE = (
-    "(LOWER(c.title) LIKE {0} ESCAPE '!' OR EXISTS (SELECT 1 FROM participants o "
+    "(c.search_title LIKE {0} ESCAPE '!' OR EXISTS (SELECT 1 FROM participants o "
     "JOIN users n ON n.id = o.user_id WHERE o.conversation_id = c.id AND o.is_active "
     "AND o.user_id <> $1 AND n.search_name LIKE {0} ESCAPE '!'))"
 )
@@ -134,12 +140,14 @@ async def _existing(call: Call, request: CreateConversation, key: str | None) ->
 async def _insert(call: Call, request: CreateConversation, key: str | None) -> str:
     now, id_ = now_ms(), new_id()
     await sql.execute(
-        "INSERT INTO conversations (id, type, title, avatar_url, client, property, external_id, "
-        "direct_key, metadata, created_by, created_at, updated_at, last_activity_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+        "INSERT INTO conversations (id, type, title, search_title, avatar_url, client, property, "
+        "external_id, direct_key, metadata, created_by, created_at, updated_at, last_activity_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) "
+        "ON CONFLICT DO NOTHING",
         id_,
         request.type.value,
         request.title,
+        _searched(request.title),
         request.avatar_url,
         request.client,
         request.property,
@@ -152,6 +160,11 @@ async def _insert(call: Call, request: CreateConversation, key: str | None) -> s
         now,
     )
     return id_
+
+
+def _searched(title: str | None) -> str:
+    """Return the form in which a title is searched."""
+    return fold(title or "")[:400]
 
 
 async def _enrol(call: Call, conversation: Conversation, profiles: list[User]) -> None:
@@ -181,13 +194,14 @@ async def _enrol(call: Call, conversation: Conversation, profiles: list[User]) -
 
 async def _begin(call: Call, conversation: Conversation, told: list[Event]) -> None:
     """Collect what the room hears first: its members, and that it was made."""
-    actor = call.caller.user_id
-    members = await views.members(conversation.id)
-    told += [events.participant_added(conversation.id, member, actor) for member in members]
+    actor, lines = call.caller.user_id, list[Event]()
     if conversation.type != ConversationType.DIRECT:
         params = {"actor_id": actor, "title": conversation.title}
-        told.append(await tell(conversation, actor, SystemEvent.CREATED, params))
+        lines.append(await tell(conversation, actor, SystemEvent.CREATED, params))
         await _seen_by_all(conversation)
+    members = await views.members(conversation.id)
+    told += [events.participant_added(conversation.id, member, actor) for member in members]
+    told += lines
 
 
 async def _seen_by_all(conversation: Conversation) -> None:
@@ -340,12 +354,17 @@ async def update(call: Call, request: UpdateConversation) -> Outcome:
     conversation = standing.conversation
     before = room_conversation(conversation.to_row())
     given = request.given(*_CHANGEABLE)
+    if conversation.type == ConversationType.DIRECT and given.keys() & {"title", "avatar_url"}:
+        # The backend closes it and keeps its keys there; a name is what the other person has.
+        raise ForbiddenError
     changed = {name: value for name, value in given.items() if before[name] != value}
     if not changed:
         return Outcome({"conversation": await _shown(call, conversation.id)})
     stored = dict(changed)
     if "metadata" in stored:
         stored["metadata"] = orjson.dumps(stored["metadata"]).decode()
+    if "title" in stored:
+        stored["search_title"] = _searched(request.title)
     conversation.update_from_dict(stored)
     conversation.event_seq = conversation.next_event()
     conversation.updated_at = now_ms()
@@ -385,6 +404,7 @@ async def update_my(call: Call, request: UpdateMy) -> Outcome:
         if request.is_archived != archived:
             mark = conversation.countable if request.is_archived else None
             changed["archived_countable"] = mark
+            changed["archived_seq"] = conversation.last_seq if request.is_archived else None
     told: list[Event] = []
     if changed:
         numbers = await journal.next_user_numbers([member.user_id])

@@ -56,7 +56,7 @@ async def send(call: Call, request: SendMessage) -> Outcome:
     )
     if stored is not None:
         return await _answer_again(call, request, stored)
-    standing = await access.locked(call, conversation.id)
+    standing = await access.standing(call, conversation)
     _require_sender(standing, request)
     draft = journal.Draft(
         sender_id=call.caller.user_id,
@@ -106,6 +106,7 @@ async def _answer_again(call: Call, request: SendMessage, stored: Message) -> Ou
     body = await views.answered_message(call.caller.user_id, stored.id)
     if not (present or call.caller.is_service):
         body |= {"content": "", "metadata": {}, "version": 1, "is_edited": False, "edited_at": None}
+        body |= {"is_deleted": False, "deleted_at": None, "status": "sent"}
     return Outcome({"message": body, "duplicate": True})
 
 
@@ -116,10 +117,17 @@ async def move_sender(member: Participant, conversation: Conversation) -> None:
     """
     if member.archived_countable == conversation.countable - 1:
         member.archived_countable = conversation.countable
+        member.archived_seq = conversation.last_seq
     member.read_seq = member.delivered_seq = conversation.last_seq
     member.read_countable = conversation.countable
     await member.save(
-        update_fields=["read_seq", "delivered_seq", "read_countable", "archived_countable"]
+        update_fields=[
+            "read_seq",
+            "delivered_seq",
+            "read_countable",
+            "archived_countable",
+            "archived_seq",
+        ]
     )
 
 
@@ -166,7 +174,7 @@ async def edit(call: Call, request: EditMessage) -> Outcome:
 
 def _require_window(standing: access.Standing, message: Message, seconds: int) -> None:
     """Raise when a member comes too late; owners and admins are not held to the window."""
-    late = now_ms() - message.created_at > seconds * 1_000
+    late = now_ms() - message.created_at >= seconds * 1_000
     if late and not standing.may(Permission.NO_WINDOW):
         raise EditWindowClosedError
 
@@ -280,8 +288,7 @@ async def page(call: Call, request: ListMessages) -> Outcome:
     """Return a page of history, oldest first."""
     conversation, _ = await access.joined(call, request.conversation_id)
     limits = call.settings.limits
-    found = await _around(call, request, limit=request.limit or limits.page)
-    shown = views.within_bytes(found, limits.sync_bytes, keep_newest=request.after_seq is None)
+    shown = await _around(call, request, limit=request.limit or limits.page)
     first = shown[0]["seq"] if shown else None
     last = shown[-1]["seq"] if shown else None
     before, after = await _beyond(call, request, first, last)
@@ -298,28 +305,37 @@ async def page(call: Call, request: ListMessages) -> Outcome:
 
 
 async def _around(call: Call, request: ListMessages, *, limit: int) -> list[dict[str, Any]]:
+    """Return what a page shows: so many messages, and no more than fit into its bytes."""
     user_id, conversation_id = call.caller.user_id, request.conversation_id
+    room = call.settings.limits.sync_bytes
+    older = newer = list[dict[str, Any]]()
+    from_seq = request.around_seq
     if request.after_seq is not None:
-        return await views.page_of_messages(
-            user_id,
-            "m.conversation_id = $2 AND m.seq > $3",
-            conversation_id,
-            request.after_seq,
-            newest_first=False,
-            limit=limit,
-        )
-    if request.around_seq is not None:
-        older = await _older(user_id, conversation_id, request.around_seq, (limit + 1) // 2)
-        newer = await views.page_of_messages(
-            user_id,
-            "m.conversation_id = $2 AND m.seq >= $3",
-            conversation_id,
-            request.around_seq,
-            newest_first=False,
-            limit=limit - len(older),
-        )
-        return older + newer
-    return await _older(user_id, conversation_id, request.before_seq, limit)
+        from_seq = request.after_seq + 1
+    if request.after_seq is None:
+        wanted = limit if from_seq is None else limit // 2
+        before = request.before_seq if from_seq is None else from_seq
+        older = await _older(user_id, conversation_id, before, wanted)
+    if from_seq is not None:
+        newer = await _newer(user_id, conversation_id, from_seq, limit - len(older))
+        # What was asked for lies at the seam: both sides are cut at their far ends.
+        newer = views.within_bytes(newer, room // 2 if older else room, keep_newest=False)
+        room -= len(orjson.dumps(newer))
+    least = 0 if newer else 1
+    return views.within_bytes(older, room, keep_newest=True, least=least) + newer
+
+
+async def _newer(
+    user_id: str, conversation_id: str, first: int, limit: int
+) -> list[dict[str, Any]]:
+    return await views.page_of_messages(
+        user_id,
+        "m.conversation_id = $2 AND m.seq >= $3",
+        conversation_id,
+        first,
+        newest_first=False,
+        limit=limit,
+    )
 
 
 async def _older(
@@ -340,9 +356,10 @@ async def _beyond(
 ) -> tuple[bool, bool]:
     """Return whether the caller could read on before and after what is shown."""
     if first is None or last is None:
-        at = request.before_seq if request.before_seq is not None else request.after_seq
-        first = last = at if at is not None else 0
-        first, last = (first + 1, last) if request.after_seq is not None else (first, last - 1)
+        given = (request.before_seq, request.around_seq)
+        at = next((seq for seq in given if seq is not None), 0)
+        first = at if request.after_seq is None else request.after_seq + 1
+        last = first - 1
     rows = await sql.fetch(
         "SELECT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = $2 "
         f"AND m.seq < $3 AND {views.visible('m')}) AS before, "

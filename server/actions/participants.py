@@ -82,6 +82,7 @@ async def _join(conversation: Conversation, joining: list[User]) -> None:
                 "delivered_seq": conversation.last_seq,
                 "read_countable": conversation.countable,
                 "archived_countable": None,
+                "archived_seq": None,
                 "marked_unread": False,
             }
         )

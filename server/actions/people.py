@@ -111,6 +111,9 @@ async def known(call: Call, user_ids: Collection[str], *, field: str) -> dict[st
     missing = [id_ for id_ in user_ids if id_ not in found]
     if missing:
         raise ValidationFailedError.of(field, f"nobody is known as {missing[0]}")
+    # What provisions everything must not be able to read everything by adding itself.
+    if any(profile.role == UserRole.SERVICE for profile in found.values()):
+        raise ValidationFailedError.of(field, "the embedding application itself takes no part")
     return found
 
 

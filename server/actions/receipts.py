@@ -46,6 +46,9 @@ async def _read(call: Call, conversation_id: str, up_to_seq: int | None) -> Outc
     seq = conversation.last_seq
     if up_to_seq is not None:
         seq = min(up_to_seq, seq)
+    if member.marked_unread:
+        # People are locked before memberships, everywhere.
+        await journal.lock_people([member.user_id])
     told: list[Event] = []
     if await _move_read(conversation, member, seq):
         told.append(_receipt(call, "receipt:read", conversation, seq))

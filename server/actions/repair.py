@@ -3,6 +3,7 @@
 Changes that overwrote each other come once, in their last form.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from server import events, journal
@@ -20,6 +21,19 @@ async def heads(conversation_ids: list[str]) -> dict[str, int]:
         sql.texts(conversation_ids),
     )
     return {row["id"]: row["head"] for row in rows}
+
+
+async def standing(conversation_id: str, user_ids: Collection[str]) -> tuple[int, set[str]]:
+    """Return the head of a conversation and, as of then, who of these people is in it."""
+    rows = await sql.fetch(
+        "SELECT c.head, p.user_id FROM conversations c "
+        "LEFT JOIN participants p ON p.conversation_id = c.id AND p.is_active "
+        f"AND p.user_id IN {sql.each('$2')} WHERE c.id = $1",
+        conversation_id,
+        sql.texts(sorted(user_ids)),
+    )
+    present = {row["user_id"] for row in rows if row["user_id"] is not None}
+    return (rows[0]["head"] if rows else 0), present
 
 
 async def user_heads(user_ids: list[str]) -> dict[str, int]:

@@ -50,9 +50,13 @@ class Heads:
 
 
 @journal.snapshot
-async def answer(call: Call, request: Sync) -> dict[str, Any]:
-    """Return the answer to `sync`; `unseated` is filled by whoever moves the seats."""
-    return await changes(call, request)
+async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the answer to `sync`, and where its conversations stood when it was read.
+
+    `unseated` is filled by whoever moves the seats.
+    """
+    mine = await _mine(call, list(request.cursors))
+    return await changes(call, request), {id_: row["head"] for id_, row in mine.items()}
 
 
 @journal.snapshot

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from server.clock import now_ms, to_text
+from server.errors import NotFoundError
 from server.models import sql
 from server.models.conversation import room_conversation
 from server.models.message import message
@@ -187,8 +188,13 @@ async def _mine(user_id: str, listed: str, unread_max: int) -> dict[str, dict[st
 
 
 async def mine(user_id: str, conversation_id: str, *, unread_max: int) -> dict[str, Any]:
-    """Return what only this member sees of a conversation."""
+    """Return what only this member sees of a conversation.
+
+    Raises `NotFoundError` for somebody who was removed since the caller looked.
+    """
     found = await _mine(user_id, sql.texts([conversation_id]), unread_max)
+    if conversation_id not in found:
+        raise NotFoundError
     return found[conversation_id]
 
 
@@ -291,13 +297,13 @@ def version(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def within_bytes(
-    shown: list[dict[str, Any]], largest: int, *, keep_newest: bool
+    shown: list[dict[str, Any]], largest: int, *, keep_newest: bool, least: int = 1
 ) -> list[dict[str, Any]]:
-    """Return as many messages from one end as fit into so many bytes of JSON, one at least."""
+    """Return as many messages from one end as fit into so many bytes of JSON, or a few at least."""
     kept, room = list[dict[str, Any]](), largest
     for body in reversed(shown) if keep_newest else shown:
-        room -= len(orjson.dumps(body))
-        if room < 0 and kept:
+        room -= len(orjson.dumps(body)) + 1
+        if room < 0 and len(kept) >= least:
             break
         kept.append(body)
     return kept[::-1] if keep_newest else kept

@@ -1,5 +1,7 @@
 """The doors' list of requests, one noun per file: a name, a schema, an action."""
 
+from functools import cache
+
 from server.dispatch import Registry, Request
 from server.handlers import conversations, messages, participants, people, receipts, sync, typing
 
@@ -14,6 +16,7 @@ _ALL: tuple[tuple[Request, ...], ...] = (  # type: ignore[type-arg]
 )
 
 
+@cache
 def registry() -> Registry:
     """Return all requests that this server answers."""
     known = Registry()

@@ -13,14 +13,14 @@ from server.schemas.requests import AuthRefresh, Sync
 async def catch_up(call: Call, request: Sync) -> Outcome:
     """Seat the connection first and read afterwards, so that nothing falls in between."""
     if call.connection is None:
-        return Outcome(await sync.answer(call, request))
-    complete: dict[str, int] = {}
+        answer, _ = await sync.answer(call, request)
+        return Outcome(answer)
+    heads: dict[str, int] = {}
     try:
-        unseated = await call.connection.seat(list(request.cursors))
-        answer = await sync.answer(call, request)
-        complete = {entry["id"]: entry["event_seq"] for entry in answer["conversations"]}
+        await call.connection.seat(list(request.cursors))
+        answer, heads = await sync.answer(call, request)
     finally:
-        call.connection.settle(complete)
+        unseated = call.connection.settle(heads)
     return Outcome({**answer, "unseated": unseated})
 
 

@@ -24,6 +24,7 @@ TABLES = [
         id {id} NOT NULL PRIMARY KEY,
         type VARCHAR(16) NOT NULL,
         title VARCHAR(200),
+        search_title VARCHAR(400) NOT NULL DEFAULT '',
         avatar_url VARCHAR(2000),
         client VARCHAR(200),
         property VARCHAR(200),
@@ -56,6 +57,7 @@ TABLES = [
         delivered_seq BIGINT NOT NULL DEFAULT 0,
         read_countable BIGINT NOT NULL DEFAULT 0,
         archived_countable BIGINT,
+        archived_seq BIGINT,
         is_pinned {bool} NOT NULL,
         muted_until BIGINT,
         marked_unread {bool} NOT NULL

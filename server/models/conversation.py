@@ -17,6 +17,7 @@ class Conversation(Table):
     id = fields.CharField(max_length=36, primary_key=True)
     type = fields.CharField(max_length=16)
     title = fields.CharField(max_length=200, null=True)
+    search_title = fields.CharField(max_length=400, default="")
     avatar_url = fields.CharField(max_length=2000, null=True)
     client = fields.CharField(max_length=200, null=True)
     property = fields.CharField(max_length=200, null=True)

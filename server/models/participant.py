@@ -29,6 +29,8 @@ class Participant(Table):
     read_countable = fields.BigIntField(default=0)
     # The same count when the person archived; a later message of somebody else makes it void.
     archived_countable = fields.BigIntField(null=True)
+    # The last message at that time, for clients, who may hear of both in any order.
+    archived_seq = fields.BigIntField(null=True)
     is_pinned = fields.BooleanField(default=False)
     muted_until = fields.BigIntField(null=True)
     marked_unread = fields.BooleanField(default=False)
@@ -75,14 +77,15 @@ def is_archived(row: Mapping[str, Any], countable: int, now: int) -> bool:
 
 def my(row: Mapping[str, Any], *, countable: int, unread: int, now: int) -> dict[str, Any]:
     """Return what only this person sees of the conversation."""
-    muted_until = row["muted_until"]
+    muted_until, archived = row["muted_until"], is_archived(row, countable, now)
     return {
         "role": row["role"],
         "joined_at": to_text(row["joined_at"]),
         "read_seq": row["read_seq"],
         "delivered_seq": row["delivered_seq"],
         "unread_count": unread,
-        "is_archived": is_archived(row, countable, now),
+        "is_archived": archived,
+        "archived_seq": row["archived_seq"] if archived else None,
         "is_pinned": bool(row["is_pinned"]),
         "muted_until": None if muted_until is None else to_text(muted_until),
         "marked_unread": bool(row["marked_unread"]),

@@ -49,6 +49,10 @@ class _Line:
     known: int = 0
     timer: asyncio.TimerHandle | None = None
     repairing: bool = False
+    # The number of the last change of seats, by person.
+    moved: dict[str, int] = field(default_factory=dict)
+    # Who is known to go at a number that has not been delivered yet.
+    going: dict[str, int] = field(default_factory=dict)
 
     def close(self) -> None:
         if self.timer is not None:
@@ -115,6 +119,11 @@ class Feed:
         if not self._hub.devices_of(user_id) and user_id in self._people:
             self._people.pop(user_id).close()
 
+    def is_behind(self, conversation_id: str, number: int) -> bool:
+        """Return whether the feed of a conversation has yet to deliver a number."""
+        line = self._conversations.get(conversation_id)
+        return line is not None and (line.position is None or line.position < number)
+
     def close(self) -> None:
         """Stop waiting for anything."""
         for line in (*self._conversations.values(), *self._people.values()):
@@ -146,6 +155,9 @@ class Feed:
         """Deliver what is next; what is early waits, first for its turn, then for a repair."""
         while line.position is not None and line.position + 1 in line.early:
             self._deliver(line, line.early.pop(line.position + 1))
+            if lines.get(line.target) is not line:
+                # The last who heard it went; whoever comes back gets a line of their own.
+                return
         if line.position is None:
             return
         for number in [number for number in line.early if number <= line.position]:
@@ -161,27 +173,66 @@ class Feed:
         if number != before + 1:
             data = {**data, _PREV[event.room]: before}
         line.position = number
+        for user_id in [id_ for id_, at in line.going.items() if at < number]:
+            self._dismiss(line, user_id, line.going.pop(user_id))
         seating = event.seating
         if seating is not None and seating.is_active:
-            for device in self._hub.devices_of(seating.user_id):
-                device.admitted(event.target)
-                self._hub.seat(device, event.target)
-            # Nobody of those it was opened for may be left by now.
-            self.release([event.target])
+            self._admit(line, seating.user_id, number)
         self._hand_out(event, data)
         if seating is not None and not seating.is_active:
-            for device in self._hub.devices_of(seating.user_id):
-                self._hub.unseat(device, event.target)
+            self._dismiss(line, seating.user_id, number)
+        if event.room is Room.CONVERSATION:
+            # Nobody of those it was opened for may be left by now.
             self.release([event.target])
         if event.name == "conversation:added":
-            self._host_from(event.data["conversation"]["id"], event.data["event_seq"])
+            self._came_in(event.target, event.data["conversation"], event.data["event_seq"])
+        elif event.name == "conversation:removed":
+            self._went_out(event.target, event.data["conversation_id"], event.data["event_seq"])
 
-    def _host_from(self, conversation_id: str, added_at: int) -> None:
-        """Have a line for a conversation from the moment one of its members here came in."""
-        if conversation_id not in self._conversations:
-            line = _Line(conversation_id, position=added_at - 1, known=added_at)
-            self._conversations[conversation_id] = line
+    def _admit(self, line: _Line, user_id: str, number: int) -> None:
+        """Seat a person's devices, as of a number of the conversation."""
+        for device in self._hub.devices_of(user_id):
+            line.moved[user_id] = number
+            device.admitted(line.target)
+            self._hub.seat(device, line.target)
+
+    def _dismiss(self, line: _Line, user_id: str, number: int) -> None:
+        """Take a person's devices out, as of a number of the conversation."""
+        for device in self._hub.devices_of(user_id):
+            line.moved[user_id] = number
+            self._hub.unseat(device, line.target)
+
+    def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
+        """Have a line for a conversation from the moment one of its members here came in.
+
+        A line that began at a later head has left their coming out: then they are seated now, and
+        ask for what was said between the head they were told and this moment.
+        """
+        id_ = conversation["id"]
+        line = self._conversations.setdefault(id_, _Line(id_))
+        if line.position is None:
+            line.position, line.known = at - 1, max(line.known, at)
             self._advance(self._conversations, line)
+        elif line.position >= at > line.moved.get(user_id, 0):
+            self._admit(line, user_id, at)
+            if conversation["head"] < line.position:
+                body = {"conversation_ids": [id_], "within_ms": 0}
+                self._hub.to_person(user_id, frames.event("session:resync", body), None)
+
+    def _went_out(self, user_id: str, conversation_id: str, at: int) -> None:
+        """Take a person out whose going was left out by a line that began at a later head.
+
+        A line that is still behind remembers it: a repair may find them back in already, and what
+        was said while they were out is not for them.
+        """
+        line = self._conversations.get(conversation_id)
+        if line is None or at <= line.moved.get(user_id, 0):
+            return
+        if (line.position or 0) >= at:
+            self._dismiss(line, user_id, at)
+            self.release([conversation_id])
+        else:
+            line.going[user_id] = at
 
     def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
         packet = frames.event(event.name, data)
@@ -213,12 +264,14 @@ class Feed:
             return
         finally:
             line.repairing = False
+        if lines.get(line.target) is not line:
+            return
         log.info("repaired", target=line.target, after=after, events=len(missed or ()))
         if missed is None:
             await self._jump(lines, line)
             return
         for event in missed:
-            if (event.number or 0) > (line.position or 0):
+            if (event.number or 0) > (line.position or 0) and lines.get(line.target) is line:
                 self._deliver(line, event)
         line.known = max(line.early, default=line.position or 0)
         self._advance(lines, line)
@@ -232,8 +285,19 @@ class Feed:
     async def _jump(self, lines: dict[str, _Line], line: _Line) -> None:
         """Give up replaying: go to the head and let the clients ask for what changed."""
         of_room = lines is self._conversations
-        read = repair.heads if of_room else repair.user_heads
-        line.position = (await read([line.target])).get(line.target, line.position)
+        here = {device.user_id for device in self._hub.listeners_of(line.target)}
+        if of_room:
+            head, present = await repair.standing(line.target, here)
+        else:
+            head, present = (await repair.user_heads([line.target])).get(line.target, 0), here
+        if lines.get(line.target) is not line or head <= (line.position or 0):
+            return
+        line.position = head
+        # Among what is left out may be somebody's removal.
+        for user_id in here - present:
+            self._dismiss(line, user_id, head)
+        if of_room:
+            self.release([line.target])
         body: dict[str, Any] = {"within_ms": RESYNC_WITHIN_MS}
         if of_room:
             body["conversation_ids"] = [line.target]

@@ -84,6 +84,10 @@ class Hub:
         """Return a person's connections."""
         return list(self._people.get(user_id, {}).values())
 
+    def listeners_of(self, conversation_id: str) -> list[Listener]:
+        """Return the connections that hear a conversation."""
+        return list(self._rooms.get(conversation_id, {}).values())
+
     def is_heard(self, conversation_id: str) -> bool:
         """Return whether anybody here hears a conversation."""
         return conversation_id in self._rooms
@@ -94,7 +98,7 @@ class Hub:
 
     def to_conversation(self, conversation_id: str, packet: str, number: int | None) -> None:
         """Hand a packet to everybody who hears a conversation."""
-        for listener in list(self._rooms.get(conversation_id, {}).values()):
+        for listener in self.listeners_of(conversation_id):
             listener.hear(packet, conversation=conversation_id, number=number)
 
     def to_person(self, user_id: str, packet: str, number: int | None) -> None:

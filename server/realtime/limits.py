@@ -38,9 +38,9 @@ class Buckets:
             early = self._take(f"send {caller.user_id}", limits.send_rate, limits.send_burst)
         return early
 
-    def forget(self, session_id: str) -> None:
+    def forget(self, caller: Caller) -> None:
         """Drop the bucket of a connection that has ended."""
-        self._buckets.pop(f"event {session_id}", None)
+        self._buckets.pop(f"event {caller.session_id}", None)
 
     def _take(self, key: str, rate: int, burst: int) -> int | None:
         if rate == 0:

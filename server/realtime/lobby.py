@@ -197,7 +197,8 @@ def _fields(auth: object) -> dict[str, Any]:
                 fields[name] = orjson.loads(fields[name])
             except orjson.JSONDecodeError as error:
                 raise ValidationFailedError.of(name, "is not JSON") from error
-    if fields.get("protocol") not in (None, PROTOCOL):
+    protocol = fields.get("protocol", PROTOCOL)
+    if type(protocol) is not int or protocol != PROTOCOL:
         raise ValidationFailedError.of("protocol", f"must be {PROTOCOL}")
     return fields
 

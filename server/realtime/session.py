@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from server.auth import Tokens
@@ -73,6 +73,8 @@ class Session:
         self._kept: list[_Kept] = []
         self._kept_bytes = 0
         self._admitted: set[str] = set()
+        # Numbers this client has read already while the feed of the conversation is still behind.
+        self._floors: dict[str, int] = {}
         # Conversations named in a `sync` that has not read them yet, with what they said meanwhile.
         self._pending: dict[str, list[_Kept]] = {}
         self._inbox: asyncio.Queue[Asked] = asyncio.Queue(self._limits.inbox)
@@ -97,8 +99,24 @@ class Session:
             self._keep(self._kept, kept)
         elif conversation in self._pending:
             self._keep(self._pending[conversation], kept)
-        else:
+        elif not self._has_read(conversation, number):
             self._transport.write(packet, durable=number is not None)
+
+    def _has_read(self, conversation: str, number: int | None) -> bool:
+        """Return whether a number is older than what this connection began with.
+
+        It may even be older than the person's membership, which makes it none of their business.
+        """
+        floor = self._floors.get(conversation) if self._floors else None
+        if floor is None or number is None:
+            return False
+        if number > floor:
+            del self._floors[conversation]
+        return number <= floor
+
+    def _begin_after(self, conversation: str, number: int) -> None:
+        if self._feed.is_behind(conversation, number):
+            self._floors[conversation] = number
 
     def _keep(self, into: list[_Kept], kept: _Kept) -> None:
         self._kept_bytes += len(kept.packet)
@@ -126,6 +144,8 @@ class Session:
         for kept in self._kept:
             if self._is_news(kept, heads, user_seq):
                 self._transport.write(kept.packet, durable=kept.number is not None)
+        for conversation_id in self._hub.seats_of(self):
+            self._begin_after(conversation_id, heads.get(conversation_id, 0))
         self._begun, self._kept, self._kept_bytes = True, [], 0
         self._worker = asyncio.get_running_loop().create_task(self._work())
 
@@ -139,8 +159,8 @@ class Session:
 
     # Seats, as `sync` moves them
 
-    async def seat(self, conversation_ids: Sequence[str]) -> list[str]:
-        """Take pending seats; return the conversations that had to make room for them."""
+    async def seat(self, conversation_ids: Sequence[str]) -> None:
+        """Take pending seats in these conversations."""
         heard = set(self._hub.seats_of(self))
         new = [id_ for id_ in conversation_ids if id_ not in heard]
         for id_ in new:
@@ -148,25 +168,28 @@ class Session:
         for id_ in conversation_ids:
             self._hub.seat(self, id_)
         await self._feed.host(new)
-        named = set(conversation_ids)
-        spare = [id_ for id_ in self._hub.seats_of(self) if id_ not in named]
-        too_many = max(0, len(spare) + len(named) - self._limits.joined)
-        for id_ in spare[:too_many]:
-            self._hub.unseat(self, id_)
-            self._feed.release([id_])
-        return spare[:too_many]
 
-    def settle(self, complete: Mapping[str, int]) -> None:
-        """Hear the conversations that were read, each from after a number on, and no others."""
+    def settle(self, heads: Mapping[str, int]) -> list[str]:
+        """Hear the conversations that were read, each from after its head on, and no others.
+
+        Returns those that are no longer heard instead.
+        """
         pending, self._pending, self._kept_bytes = self._pending, {}, 0
         for id_, said in pending.items():
-            if id_ not in complete:
+            if id_ not in heads:
                 self._hub.unseat(self, id_)
                 self._feed.release([id_])
                 continue
+            self._begin_after(id_, heads[id_])
             for kept in said:
-                if kept.number is None or kept.number > complete[id_]:
+                if kept.number is None or kept.number > heads[id_]:
                     self._transport.write(kept.packet, durable=kept.number is not None)
+        seats = self._hub.seats_of(self)
+        spare = seats[: max(0, len(seats) - self._limits.joined)] if heads else []
+        for id_ in spare:
+            self._hub.unseat(self, id_)
+            self._feed.release([id_])
+        return spare
 
     # Asking
 
@@ -180,18 +203,19 @@ class Session:
             asked = await self._inbox.get()
             await self._transport.room()
             started = asyncio.get_running_loop().time()
+            name = _printable(asked.name)
             code, answer = await self._answer(asked)
             if asked.ack_id is not None:
                 packet = frames.acknowledgement(asked.ack_id, answer)
                 self._transport.write(packet, durable=True)
             elif not answer["ok"]:
-                failed = {"event": asked.name, "error": answer["error"]}
+                failed = {"event": name, "error": answer["error"]}
                 self._transport.write(frames.event("request:failed", failed), durable=True)
             took = (asyncio.get_running_loop().time() - started) * 1_000
             log.info(
                 "request",
                 user=self.user_id,
-                request=str(asked.name)[:64],
+                request=name,
                 code=code,
                 ms=round(took, 1),
             )
@@ -233,6 +257,9 @@ class Session:
         identity = await self._tokens.verify(token)
         if identity.user_id != self.user_id:
             raise UnauthorizedError(reason="the fresh token is somebody else's")
+        # A token without a role says nothing of it; `service` must be named by each.
+        kept = None if self.caller.is_service else self.caller.role
+        self.caller = replace(self.caller, role=identity.role or kept)
         self.expire_at(identity.expires_at_ms)
         return identity.expires_at_ms
 
@@ -242,5 +269,11 @@ class Session:
             timer.cancel()
         if self._worker is not None:
             self._worker.cancel()
+        self._dispatcher.forget(self.caller)
         self._feed.release(self._hub.leave(self))
         self._feed.release_person(self.user_id)
+
+
+def _printable(name: object) -> str:
+    """Return the name of an event as it can be logged and sent, whatever the client made up."""
+    return str(name)[:64].encode("utf-8", "replace").decode()

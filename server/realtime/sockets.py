@@ -7,19 +7,24 @@ packets that are encoded already go straight into each connection's queue.
 
 import asyncio
 from typing import Any
+from weakref import WeakValueDictionary
 
 import engineio
 import orjson
 import socketio
 from aiohttp import web
+from engineio.async_drivers.aiohttp import WebSocket, translate_request
 from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
+from engineio.payload import Payload
 from socketio import packet as socketio_packet
 from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from server.config import Settings
-from server.errors import ClientError
+from server.dispatch import read_json
+from server.errors import ClientError, NotFoundError, ValidationFailedError
 from server.logs import get_logger
+from server.middleware import refusal
 from server.realtime.lobby import Lobby, Opening
 from server.realtime.session import Asked, Session
 from server.realtime.teller import Teller
@@ -29,8 +34,13 @@ SHED_BYTES = 262_144
 """With more than this unsent, a client is spared what is not durable."""
 
 _LAST_WORDS_S = 1.0
+_SEPARATOR = "\x1e"
+_TRANSPORTS = "use transports: ['websocket'] or switch on realtime.transports"
 
 log = get_logger("server.connections")
+
+# A client sends at once all that waited; the bytes of a payload are bounded, and that is enough.
+Payload.max_decode_packets = 1_000
 
 
 class _Json:
@@ -44,7 +54,7 @@ class _Json:
 
     @staticmethod
     def loads(text: str, **_: Any) -> Any:
-        return orjson.loads(text)
+        return read_json(text)
 
 
 class _Packet(socketio_packet.Packet):  # type: ignore[misc]
@@ -83,8 +93,62 @@ def _size(item: Any) -> int:
     return len(data) if isinstance(data, str | bytes) else 0
 
 
+class _WebSocket(WebSocket):  # type: ignore[misc]
+    """A WebSocket that ends at the first frame no client sends."""
+
+    async def wait(self) -> str:
+        frame = await super().wait()
+        if not _is_engine_packet(frame):
+            log.warning("connection cut", why="malformed frame")
+            raise OSError
+        return str(frame)
+
+
+def _is_engine_packet(frame: object) -> bool:
+    """Return whether this is text of a kind that clients send: close, ping, pong, message, …."""
+    return isinstance(frame, str) and frame[:1] in set("123456")
+
+
+class _Body:
+    """The body of a request, which the library must get whole."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self, _: int) -> bytes:
+        return self._body
+
+
+async def _environ(request: web.Request) -> dict[str, Any]:
+    environ: dict[str, Any] = translate_request(request)
+    body = await request.read()
+    return {**environ, "wsgi.input": _Body(body), "CONTENT_LENGTH": str(len(body))}
+
+
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO with queues that know their size."""
+    """Engine.IO with queues that know their size, and without what would be held for nobody."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        theirs: dict[str, Any] = self._async
+        self._async = {**theirs, "websocket": _WebSocket, "translate_request": _environ}
+        # The connections of those who began with long polling and went on from there.
+        self.upgrades = WeakValueDictionary[str, web.Request]()
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        transport = request.query.get("transport", "polling")
+        if transport not in self.transports:
+            allowed = _TRANSPORTS if transport == "polling" else f"must be of {self.transports}"
+            return refusal(ValidationFailedError.of("transport", allowed))
+        if transport == "websocket" and "sid" in request.query:
+            self.upgrades[request.query["sid"]] = request
+        if request.method == "POST":
+            text = (await request.read()).decode(errors="replace")
+            if not all(_is_engine_packet(packet) for packet in text.split(_SEPARATOR)):
+                message = "This is not a payload of Engine.IO 4."
+                return refusal(ValidationFailedError(message))
+        response: web.StreamResponse = await super().handle_request(request)
+        return response
 
     def create_queue(self, *args: Any, **kwargs: Any) -> _Output:
         return _Output(*args, **kwargs)
@@ -101,12 +165,15 @@ class _Line:
         self.query_token = "token" in request.query
         self.session: Session | None = None
         self.opening: Opening | None = None
+        # Whether somebody is in or on the way in, and whether the client is gone.
+        self.is_taken = self.is_gone = False
         self.since = asyncio.get_running_loop().time()
         self._timer: asyncio.TimerHandle | None = None
         self._engine = engine
         self._eio_sid = eio_sid
         self._request = request
         self._bound = bound
+        self._ending: asyncio.Future[None] | None = None
 
     def hurry(self, within_s: float | None) -> None:
         """Cut the connection unless somebody is let in in time; None: there is no hurry now."""
@@ -146,8 +213,13 @@ class _Line:
 
     def abort(self) -> None:
         """Cut the connection now."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        socket = self._engine.sockets.get(self._eio_sid)
+        if socket is not None and not socket.upgraded:
+            self._ending = asyncio.ensure_future(self._engine.disconnect(self._eio_sid))
+            return
+        request = self._engine.upgrades.get(self._eio_sid, self._request)
+        if request.transport is not None:
+            request.transport.abort()
 
 
 class _Server(socketio.AsyncServer):  # type: ignore[misc]
@@ -175,6 +247,14 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
             self._sockets.malformed(eio_sid, error)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        refused = self._sockets.refused(eio_sid, namespace or "/")
+        if refused is not None:
+            body = {"message": refused.message, "data": refused.to_wire()}
+            packet = self.packet_class(
+                socketio_packet.CONNECT_ERROR, data=body, namespace=namespace
+            )
+            await self._send_packet(eio_sid, packet)
+            return
         await super()._handle_connect(eio_sid, namespace, data)
         self._sockets.begin(eio_sid)
 
@@ -228,15 +308,28 @@ class Sockets:
         self._lines[eio_sid] = line
         line.hurry(limits.authenticate_s)
 
+    def refused(self, eio_sid: str, namespace: str) -> ClientError | None:
+        """Return why this connection must not be opened now, if it must not."""
+        line = self._lines.get(eio_sid)
+        if namespace != "/":
+            return NotFoundError("There is no such namespace; connect to /.")
+        if line is None or line.is_taken:
+            return ValidationFailedError("This connection is connected already.")
+        line.is_taken = True
+        return None
+
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:  # noqa: ARG002
         line = self._lines.get(self._server.manager.eio_sid_from_sid(sid, "/"))
-        if line is None or line.session is not None or line.opening is not None:
-            message = "this connection is not to be opened"
-            raise Refusal(message)
+        if line is None:
+            raise Refusal
         try:
             line.opening = await self._lobby.open(line, auth)
         except ClientError as error:
+            line.is_taken = False
             raise Refusal(error.message, error.to_wire()) from error
+        if line.is_gone:
+            # It left while it was being let in.
+            self._end(line, "transport close")
 
     def begin(self, eio_sid: str) -> None:
         """Start a session whose client has just been told that it is in."""
@@ -280,11 +373,13 @@ class Sockets:
         line = self._lines.pop(eio_sid, None)
         if line is not None:
             line.hurry(None)
+            line.is_gone = True
             self._end(line, "transport close")
 
     def _end(self, line: _Line, reason: str) -> None:
         session = line.session or (line.opening.session if line.opening else None)
         line.session = line.opening = None
+        line.is_taken = False
         if session is None:
             return
         session.end()

@@ -107,6 +107,7 @@ class My(ObjectModel):
     delivered_seq: int
     unread_count: int
     is_archived: bool
+    archived_seq: int | None
     is_pinned: bool
     muted_until: Timestamp | None
     marked_unread: bool

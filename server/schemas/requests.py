@@ -18,6 +18,7 @@ from server.schemas.values import (
     MessageType,
     Name,
     Page,
+    Positive,
     Query,
     Seq,
     TimeMs,
@@ -62,7 +63,7 @@ class Sync(RequestModel):
         default=None, description="The same for the caller's personal list; 0 on a new device."
     )
     epoch: Annotated[str, Field(max_length=64)] | None = None
-    limit: Annotated[int, Field(ge=1)] | None = Field(
+    limit: Positive | None = Field(
         default=None, description="Messages per conversation; only lowers the server's own bound."
     )
 
@@ -196,7 +197,7 @@ class EditMessage(RequestModel):
 
     message_id: Id
     content: Content
-    base_version: Annotated[int, Field(ge=1)] | None = None
+    base_version: Positive | None = None
 
 
 class DeleteMessage(RequestModel):

@@ -114,7 +114,7 @@ def _content(text: str, info: ValidationInfo) -> str:
 
 def _depth(value: object, left: int = 8) -> None:
     """Refuse what is nested too deeply or what one of the databases or clients cannot hold."""
-    if left == 0:
+    if left == 0 and isinstance(value, dict | list):
         message = "is nested deeper than 8 levels"
         raise ValueError(message)
     if isinstance(value, dict):
@@ -198,6 +198,7 @@ Content = Annotated[str, AfterValidator(_content)]
 MessageMetadata = Annotated[dict[str, Any], AfterValidator(_message_metadata)]
 ConversationMetadata = Annotated[dict[str, Any], AfterValidator(_conversation_metadata)]
 Seq = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Positive = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Page = Annotated[int, Field(ge=1), AfterValidator(_page)]
 TimeMs = Annotated[int | None, BeforeValidator(_time_ms, json_schema_input_type=str | None)]
 Query = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]

@@ -1,0 +1,165 @@
+"""`palabre serve` as a process: what it needs, what it allows, how it ends."""
+
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from server.config import Settings
+from tests.conftest import SECRET
+from tests.people import Device, Person, Town
+from tests.process import Process, finished, serve
+
+Starts = Callable[..., Any]
+
+
+@pytest.fixture
+async def starts(tmp_path: Path, settings: Settings) -> AsyncIterator[Starts]:
+    """Start a server of our own; return its process and the town that it serves."""
+    async with AsyncExitStack() as stack:
+        # As many connections as a test wants; the usual limit is 100.
+        connector = aiohttp.TCPConnector(limit=0)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+
+        async def start(*arguments: str, **environment: str) -> tuple[Process, Town]:
+            given = {
+                "PALABRE_AUTH__SECRET": SECRET,
+                "PALABRE_DATABASE__URL": settings.database.url,
+                **environment,
+            }
+            running = serve(*arguments, cwd=tmp_path, environment=given)
+            process = await stack.enter_async_context(running)
+            town = Town(settings, process.url, http)
+            stack.push_async_callback(town.close)
+            return process, town
+
+        yield start
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+async def test_a_stop_with_200_clients_takes_less_than_three_seconds(
+    how: signal.Signals, starts: Starts
+) -> None:
+    process, town = await starts(PALABRE_LIMITS__SEND_RATE="0")
+    people = [town.person(f"person{n}") for n in range(10)]
+    talk = await people[0].creates("group", *people[1:])
+    devices = [await person.connects() for person in people for _ in range(20)]
+    await devices[0].says(talk, "Good night")
+    for device in devices[::2]:
+        fall_silent(device)
+
+    began = time.monotonic()
+    process.send(how)
+    status = await process.ended()
+
+    assert time.monotonic() - began < 3
+    assert status == 0
+    assert "Traceback" not in process.text
+    assert process.logged("stopping")
+    levels = {line["level"] for line in process.log}
+    assert levels == {"info"}
+
+
+def fall_silent(device: Device) -> None:
+    """Read nothing any more and say nothing, not even goodbye."""
+    assert device._reader is not None
+    device._reader.cancel()
+
+
+async def test_a_second_ctrl_c_changes_nothing(starts: Starts) -> None:
+    process, town = await starts()
+    await town.person("ada").connects()
+    process.send(signal.SIGINT)
+    process.send(signal.SIGINT)
+    assert await process.ended() == 0
+    assert "Traceback" not in process.text
+
+
+async def test_what_was_acknowledged_before_a_crash_is_there_after_it(starts: Starts) -> None:
+    process, town = await starts()
+    ada, bob = town.person("ada"), town.person("bob")
+    talk = await ada.creates("direct", bob)
+    said = await (await ada.connects()).says(talk, "Remember this")
+    await process.dies()
+
+    _, town = await starts()
+    page = await town.person("bob").get(f"conversations/{talk['id']}/messages/")
+
+    assert [message["id"] for message in page["results"]] == [said["id"]]
+
+
+async def test_settings_of_the_environment_hold_on_the_wire(starts: Starts) -> None:
+    _, town = await starts(PALABRE_LIMITS__MEMBERS="5000")
+    device = await town.person("ada").connects()
+    assert device.ready["limits"]["members"] == 5_000
+
+
+async def test_the_command_line_chooses_host_and_port(starts: Starts) -> None:
+    process, _ = await starts("--host", "127.0.0.1", "--port", "0", PALABRE_HTTP__PORT="1")
+    line = process.logged("serving")
+    assert line is not None
+    assert line["host"] == "127.0.0.1"
+    assert line["port"] > 1
+
+
+async def test_relative_paths_are_from_the_working_directory(
+    starts: Starts, tmp_path: Path
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "keys").mkdir()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "keys" / "public.pem").write_bytes(public)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "palabre.toml").write_text(
+        "[auth]\npublic_key = 'keys/public.pem'\n[database]\nurl = 'sqlite://var/palabre.db'\n"
+    )
+    nothing = {"PALABRE_AUTH__SECRET": "", "PALABRE_DATABASE__URL": "sqlite://var/palabre.db"}
+    _, town = await starts("--config", "etc/palabre.toml", **nothing)
+
+    token = jwt.encode({"sub": "ada", "exp": int(time.time()) + 60}, key, algorithm="EdDSA")
+    assert (await Person(town, "ada", token=token).get("me/"))["id"] == "ada"
+    assert (tmp_path / "var" / "palabre.db").exists()
+
+
+async def test_a_second_process_cannot_open_the_same_sqlite_file(
+    starts: Starts, tmp_path: Path
+) -> None:
+    given = {"PALABRE_DATABASE__URL": "sqlite://one.db", "PALABRE_AUTH__SECRET": SECRET}
+    await starts(**given)
+    status, _, err = await finished("serve", "--port", "0", cwd=tmp_path, environment=given)
+    assert status == 2
+    assert "database.url: one.db is in use" in err
+
+
+@contextmanager
+def few_files(count: int) -> Iterator[int]:
+    """Let processes that start now have few open files, and return what they may raise it to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_the_limit_of_open_files_is_raised_and_said(starts: Starts) -> None:
+    with few_files(256) as hard:
+        process, town = await starts()
+    line = process.logged("open files allowed")
+    assert line is not None
+    assert line["files"] == (min(hard, 1_048_576) if hard > 0 else 1_048_576)
+    assert 256 < line["connections"] < line["files"]
+    # More than the old limit at once: the new one is not only said.
+    people = [town.person(f"person{n}") for n in range(15)]
+    devices = [await person.connects() for person in people for _ in range(20)]
+    assert len(devices) == 300
+    await devices[-1].hears_nothing()

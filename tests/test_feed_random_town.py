@@ -1,0 +1,193 @@
+"""A busy day in the town, by a seed: people do what they like while the bus loses events.
+
+In the end every device believes what the database says, and no frame ever lay outside the
+membership of whoever heard it.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server.events import Event
+from tests.people import Device, Person, Refused, Town, all_conversations
+
+STEPS = 150
+LOST, LATE = 0.08, 0.08
+
+Interval = list[int | None]
+
+
+class Day:
+    """What happens in one day, and what is known of who was where."""
+
+    def __init__(self, town: Town, people: list[Person], seed: int) -> None:
+        self.town = town
+        self.people = people
+        self.random = random.Random(seed)  # noqa: S311 (a schedule, not a secret)
+        self.devices: dict[str, list[Device]] = {}
+        self.conversations: list[str] = []
+        self.members: dict[str, set[str]] = {}
+        self.intervals: dict[tuple[str, str], list[Interval]] = {}
+        self.heard: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def begin(self) -> None:
+        bus = self.town.node.bus
+        publish: Callable[[Event], None] = bus.publish
+
+        def unreliable(event: Event) -> None:
+            """Lose some events, and bring some behind those that came after them."""
+            if event.number is None or self.random.random() > LOST + LATE:
+                publish(event)
+            elif self.random.random() < LATE / (LOST + LATE):
+                asyncio.get_running_loop().call_later(0.03, publish, event)
+
+        bus.publish = unreliable
+        for person in self.people:
+            self.devices[person.id] = [await person.connects(), await person.connects()]
+        await self.creates()
+
+    async def tries(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do something that the person may turn out not to be allowed to do."""
+        try:
+            await step()
+        except Refused as refused:
+            if refused.code not in ("forbidden", "not_found"):
+                raise
+
+    # One step each
+
+    async def creates(self) -> None:
+        someone, *others = self.random.sample(self.people, 3)
+        talk = await someone.creates("group", *others, title="A group")
+        self.conversations.append(talk["id"])
+        self.members[talk["id"]] = {p["user"]["id"] for p in talk["participants"]}
+        for p in talk["participants"]:
+            self.intervals[talk["id"], p["user"]["id"]] = [[p["event_seq"], None]]
+
+    async def says(self) -> None:
+        device, talk = self._somebody()
+        await device.says({"id": talk}, f"number {self.random.random()}")
+
+    async def edits(self) -> None:
+        person, message = await self._own_message()
+        if message is not None:
+            await person.patch(f"messages/{message['id']}/", {"content": "edited"})
+
+    async def deletes(self) -> None:
+        person, message = await self._own_message()
+        if message is not None:
+            scope = self.random.choice(["everyone", "me"])
+            await person.delete(f"messages/{message['id']}/?scope={scope}")
+
+    async def adds(self) -> None:
+        device, talk = self._somebody()
+        outside = [p.id for p in self.people if p.id not in self.members[talk]]
+        if not outside:
+            return
+        reply = await device.asks(
+            "participant:add", conversation_id=talk, user_ids=[self.random.choice(outside)]
+        )
+        for p in reply["participants"]:
+            self.members[talk].add(p["user"]["id"])
+            self.intervals.setdefault((talk, p["user"]["id"]), []).append([p["event_seq"], None])
+
+    async def removes(self) -> None:
+        device, talk = self._somebody()
+        user_id = self.random.choice(sorted(self.members[talk]))
+        if len(self.members[talk]) == 1:
+            return
+        reply = await device.asks("participant:remove", conversation_id=talk, user_id=user_id)
+        self.members[talk].discard(user_id)
+        self.intervals[talk, user_id][-1][1] = reply["participants"][0]["event_seq"]
+
+    async def renames(self) -> None:
+        device, talk = self._somebody()
+        title = f"title {self.random.random()}"
+        await device.asks("conversation:update", conversation_id=talk, title=title)
+
+    async def reads(self) -> None:
+        device, talk = self._somebody()
+        seq = self.random.randint(0, 60)
+        await device.asks("receipt:read", conversation_id=talk, up_to_seq=seq)
+
+    async def arranges(self) -> None:
+        device, talk = self._somebody()
+        name = self.random.choice(["is_archived", "is_pinned", "marked_unread"])
+        value = self.random.random() < 0.5
+        await device.asks("conversation:update_my", conversation_id=talk, **{name: value})
+
+    async def reconnects(self) -> None:
+        person = self.random.choice(self.people)
+        devices = self.devices[person.id]
+        place = self.random.randrange(len(devices))
+        await self._listen(devices[place])
+        devices[place] = await devices[place].reconnects()
+
+    # Helpers
+
+    def _somebody(self) -> tuple[Device, str]:
+        talk = self.random.choice([c for c in self.conversations if self.members[c]])
+        user_id = self.random.choice(sorted(self.members[talk]))
+        return self.random.choice(self.devices[user_id]), talk
+
+    async def _own_message(self) -> tuple[Person, dict[str, Any] | None]:
+        device, talk = self._somebody()
+        page = await device.person.get(f"conversations/{talk}/messages/")
+        own = [
+            m
+            for m in page["results"]
+            if m["sender"]["id"] == device.person.id and m["type"] == "text" and not m["is_deleted"]
+        ]
+        return device.person, self.random.choice(own) if own else None
+
+    async def _listen(self, device: Device) -> None:
+        self.heard += [(device.person.id, name, data) for name, data in await device.heard()]
+
+    async def end(self) -> None:
+        """Let the feed find what was lost, then look at everything."""
+        await self.town.node.feed.compare()
+        async with asyncio.timeout(5):
+            for devices in self.devices.values():
+                for device in devices:
+                    await self._reach_heads(device)
+        for devices in self.devices.values():
+            for device in devices:
+                await self._listen(device)
+
+    async def _reach_heads(self, device: Device) -> None:
+        fresh = await all_conversations(device.person)
+
+        def is_there() -> bool:
+            talks = device.reference.talks
+            return {i for i, talk in talks.items() if talk.is_member} == set(fresh) and all(
+                max(talks[i].cursor, talks[i].heard) >= fresh[i]["head"] for i in fresh
+            )
+
+        await device._until(is_there)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_after_a_busy_day_everybody_believes_what_the_database_says(
+    town: Town, ada: Person, bob: Person, cleo: Person, dan: Person, eve: Person, seed: int
+) -> None:
+    day = Day(town, [ada, bob, cleo, dan, eve], seed)
+    await day.begin()
+    steps = [day.says] * 6 + [day.edits, day.deletes, day.adds, day.adds, day.removes]
+    steps += [day.renames, day.reads, day.reads, day.arranges, day.reconnects, day.creates]
+
+    for _ in range(STEPS):
+        await day.tries(day.random.choice(steps))
+    await day.end()
+
+    assert len(day.heard) > STEPS
+    for user_id, name, data in day.heard:
+        if "prev_event_seq" in data:
+            number, talk = data["event_seq"], data["conversation_id"]
+            assert any(
+                start <= number and (end is None or number <= end)
+                for start, end in day.intervals.get((talk, user_id), [])
+                if start is not None
+            ), f"{user_id} heard {name} {number} outside of their membership"

@@ -1,0 +1,486 @@
+"""Coming in: the order of the first frames, and nothing lost or leaked while somebody comes in."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server.actions import repair, sync
+from server.realtime.feed import Feed
+from tests.people import Device, Person, Refused, Town
+
+Happening = Callable[[], Awaitable[Any]]
+
+HEADS = ("before the heads are read", "after the heads are read")
+"""Only where nobody heard the conversation before."""
+
+ALWAYS = (
+    "before the person is hosted",
+    "after the memberships are read",
+    "after hosting",
+    "after the snapshot",
+)
+WINDOWS = (*ALWAYS, *HEADS)
+
+
+class Window:
+    """Lets something happen once, at a named point of the next handshake."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def at(self, point: str, happening: Happening) -> None:
+        target, name, before = {
+            "before the person is hosted": (Feed, "host_person", True),
+            "after the memberships are read": (Feed, "host", True),
+            "before the heads are read": (repair, "heads", True),
+            "after the heads are read": (repair, "heads", False),
+            "after hosting": (Feed, "host", False),
+            "after the snapshot": (sync, "opening", False),
+        }[point]
+        original = getattr(target, name)
+
+        async def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self._patch.setattr(target, name, original)
+            if before:
+                await happening()
+            result = await original(*args, **kwargs)
+            if not before:
+                await happening()
+            return result
+
+        self._patch.setattr(target, name, wrapped)
+
+
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> Window:
+    return Window(monkeypatch)
+
+
+async def test_the_hello_says_everything_there_is_to_know(
+    town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    said = await ada.says(talk, "Hello")
+
+    his = Device(bob)
+    await his.open({"token": bob.token})
+    his.is_checked = False  # without a sync it has no idea of the world
+
+    ready = his.ready
+    session_id, server_time = ready.pop("session_id"), ready.pop("server_time")
+    expires, epoch = ready.pop("token_expires_at"), ready.pop("epoch")
+    assert ready == {
+        "user": {
+            "id": "bob",
+            "name": "Bob",
+            "avatar_url": None,
+            "role": "client",
+            "metadata": {},
+        },
+        "protocol": 1,
+        "features": ["sync", "receipts", "typing", "edit", "delete", "archive", "members"],
+        "limits": town.settings.limits.to_wire(),
+        "joined": {talk["id"]: said["event_seq"]},
+        "user_seq": 1,
+        "unread_total": 1,
+    }
+    assert session_id
+    assert server_time < expires
+    assert epoch == (await bob.post("sync/", {}))["epoch"]
+    await his.hears_nothing()
+
+
+async def test_the_sync_of_the_hello_is_the_answer_to_its_cursors(ada: Person, bob: Person) -> None:
+    talk = await ada.creates("direct", bob)
+    said = await ada.says(talk, "While you were away")
+
+    his = await bob.connects(cursors={talk["id"]: talk["head"]}, user_seq=0)
+    asked = await his.asks("sync", cursors={talk["id"]: talk["head"]}, user_seq=0)
+
+    assert his.ready["sync"] == asked
+    assert [message["id"] for message in asked["conversations"][0]["messages"]] == [said["id"]]
+    await his.hears_nothing()
+
+
+async def test_without_cursors_there_is_no_sync(bob: Person) -> None:
+    his = Device(bob)
+    await his.open({"token": bob.token})
+
+    assert "sync" not in his.ready
+
+
+@pytest.mark.parametrize("point", WINDOWS)
+async def test_a_message_of_the_handshake_comes_after_the_hello_and_once(
+    window: Window, ada: Person, bob: Person, point: str
+) -> None:
+    talk = await ada.creates("direct", bob)
+    window.at(point, lambda: ada.says(talk, "Just now"))
+
+    his = await bob.connects()
+
+    assert [raw[:2] for raw in his.raw[:3]][:2] == ["0{", "40"]
+    assert json.loads(his.raw[2][2:])[0] == "session:ready"
+    after = point == "after the snapshot"
+    assert await his.heard_names() == (["message:created"] if after else [])
+    assert his.ready["joined"] == {talk["id"]: talk["head"] + (not after)}
+    await ada.says(talk, "And now")
+    assert (await his.hears("message:created"))["prev_event_seq"] == talk["head"] + 1
+
+
+@pytest.mark.parametrize("point", ALWAYS)
+async def test_who_is_removed_in_the_handshake_hears_nothing_more(
+    window: Window, ada: Person, bob: Person, cleo: Person, point: str
+) -> None:
+    talk = await ada.creates("group", bob, cleo)
+    hers = await cleo.connects()
+    path = f"conversations/{talk['id']}/participants/bob/"
+    window.at(point, lambda: ada.delete(path))
+
+    his = await bob.connects()
+    await ada.says(talk, "He is gone")
+
+    told = point == "after the snapshot"
+    assert await his.heard_names() == (
+        ["participant:removed", "conversation:removed"] if told else []
+    )
+    assert his.ready["joined"] == {}
+    assert await hers.heard_names() == ["participant:removed", "message:created", "message:created"]
+
+
+@pytest.mark.parametrize("point", WINDOWS)
+async def test_who_is_removed_in_the_handshake_hears_nothing_though_nobody_else_listens(
+    window: Window, ada: Person, bob: Person, point: str
+) -> None:
+    talk = await ada.creates("group", bob)
+    path = f"conversations/{talk['id']}/participants/bob/"
+    window.at(point, lambda: ada.delete(path))
+
+    his = await bob.connects()
+    await ada.says(talk, "He is gone")
+
+    told = point == "after the snapshot"
+    assert await his.heard_names() == (
+        ["participant:removed", "conversation:removed"] if told else []
+    )
+
+
+@pytest.mark.parametrize("point", WINDOWS)
+async def test_who_is_added_in_the_handshake_hears_all_from_there_on(
+    window: Window, ada: Person, bob: Person, cleo: Person, point: str
+) -> None:
+    other = await ada.creates("direct", bob)
+    talk = await ada.creates("group", cleo)
+    path = f"conversations/{talk['id']}/participants/"
+    window.at(point, lambda: ada.post(path, {"user_ids": ["bob"]}))
+
+    his = await bob.connects()
+    said = await ada.says(talk, "Welcome")
+
+    told = point == "after the snapshot"
+    assert await his.heard_names() == [
+        *(["conversation:added", "participant:added", "message:created"] if told else []),
+        "message:created",
+    ]
+    joined = {other["id"], *([] if told else [talk["id"]])}
+    assert set(his.ready["joined"]) == joined
+    assert said["event_seq"] == his.reference.talks[talk["id"]].cursor
+
+
+@pytest.mark.parametrize("point", WINDOWS)
+async def test_who_is_removed_and_added_again_in_the_handshake_stays_in(
+    window: Window, ada: Person, bob: Person, point: str
+) -> None:
+    talk = await ada.creates("group", bob)
+    path = f"conversations/{talk['id']}/participants/"
+
+    async def out_and_in() -> None:
+        await ada.delete(f"{path}bob/")
+        await ada.post(path, {"user_ids": ["bob"]})
+
+    window.at(point, out_and_in)
+
+    his = await bob.connects()
+    await ada.says(talk, "Still here?")
+
+    names = await his.heard_names()
+    assert names[-1] == "message:created"
+    assert (len(names) > 1) == (point == "after the snapshot")
+
+
+@pytest.mark.parametrize("point", HEADS)
+async def test_who_is_added_while_another_comes_in_hears_the_conversation(
+    window: Window, ada: Person, bob: Person, dan: Person, point: str
+) -> None:
+    talk = await ada.creates("group", bob)
+    others = await dan.connects()
+    path = f"conversations/{talk['id']}/participants/"
+    window.at(point, lambda: ada.post(path, {"user_ids": ["dan"]}))
+
+    his = await bob.connects()
+    await ada.says(talk, "Now we are three")
+
+    assert await others.heard_names() == [
+        "conversation:added",
+        "participant:added",
+        "message:created",
+        "message:created",
+    ]
+    names = await his.heard_names()
+    assert names[-1] == "message:created"
+
+
+async def test_an_addition_told_after_its_conversation_was_hosted_still_seats(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, dan: Person
+) -> None:
+    """Between a commit and its telling somebody else may come in and read the new head."""
+    talk = await ada.creates("group", bob)
+    others = await dan.connects()
+    publish, late = town.node.bus.publish, list[Any]()
+    monkeypatch.setattr(town.node.bus, "publish", late.append)
+    await ada.post(f"conversations/{talk['id']}/participants/", {"user_ids": ["dan"]})
+    his = await bob.connects()
+    monkeypatch.undo()
+    for event in late:
+        publish(event)
+
+    await ada.says(talk, "Now we are three")
+
+    assert await others.heard_names() == ["conversation:added", "message:created"]
+    assert await his.heard_names() == ["message:created"]
+
+
+async def test_a_removal_told_after_its_conversation_was_hosted_still_unseats(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, dan: Person
+) -> None:
+    """An addition and a removal, both committed, both told after somebody else came in."""
+    talk = await ada.creates("group", bob)
+    others = await dan.connects()
+    publish, late = town.node.bus.publish, list[Any]()
+    monkeypatch.setattr(town.node.bus, "publish", late.append)
+    path = f"conversations/{talk['id']}/participants/"
+    await ada.post(path, {"user_ids": ["dan"]})
+    await ada.delete(f"{path}dan/")
+    his = await bob.connects()
+    monkeypatch.undo()
+    for event in late:
+        publish(event)
+
+    await ada.says(talk, "We are two")
+
+    names = await others.heard_names()
+    assert [name for name in names if name != "session:resync"] == [
+        "conversation:added",
+        "conversation:removed",
+    ]
+    assert await his.heard_names() == ["message:created"]
+
+
+# What may stand in `auth`
+
+
+async def test_clients_that_send_only_texts_are_understood(ada: Person, bob: Person) -> None:
+    talk = await ada.creates("direct", bob)
+    await ada.says(talk, "Hello")
+    cursors = json.dumps({talk["id"]: talk["head"]})
+
+    his = await bob.connects(cursors=cursors, protocol="1", user_seq="0")
+
+    assert [len(entry["messages"]) for entry in his.ready["sync"]["conversations"]] == [1]
+
+
+async def test_the_token_may_come_in_the_header(bob: Person) -> None:
+    his = Device(bob)
+    await his.reach(headers={"Authorization": f"Bearer {bob.token}"})
+    await his.send_raw("40")
+
+    await his._until(lambda: bool(his.ready))
+
+    assert his.ready["user"]["id"] == "bob"
+
+
+async def test_the_token_of_auth_goes_before_the_one_of_the_header(
+    ada: Person, bob: Person
+) -> None:
+    his = Device(bob)
+    await his.reach(headers={"Authorization": f"Bearer {ada.token}"})
+    await his.send_raw("40" + json.dumps({"token": bob.token}))
+
+    await his._until(lambda: bool(his.ready))
+
+    assert his.ready["user"]["id"] == "bob"
+
+
+async def refusal(device: Device, packet: str) -> dict[str, Any]:
+    """Return what a CONNECT packet is refused with."""
+    await device.send_raw(packet)
+    await device._until(lambda: any(raw[:2] == "44" for raw in device.raw))
+    body: dict[str, Any] = json.loads(next(raw[2:] for raw in device.raw if raw[:2] == "44"))
+    return body
+
+
+async def test_a_token_in_the_address_is_refused_with_a_sentence(town: Town, bob: Person) -> None:
+    url = f"{town.url}/socket.io/?EIO=4&transport=websocket&token={bob.token}"
+    async with town.http.ws_connect(url) as ws:
+        await ws.receive_str()
+        await ws.send_str("40")
+        body = json.loads((await ws.receive_str())[2:])
+
+    assert body["data"]["code"] == "unauthorized"
+    assert "auth.token" in body["message"]
+    assert body["data"]["message"] == body["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ('"text"', "auth"),
+        ("[1]", "auth"),
+        ('{"cursors": [1]}', "cursors"),
+        ('{"cursors": "not json"}', "cursors"),
+        ('{"cursors": {"a": "5"}}', "cursors.a"),
+        ('{"cursors": {"a": -1}}', "cursors.a"),
+        ('{"user_seq": true}', "user_seq"),
+        ('{"cursors": {}, "epoch": 5}', "epoch"),
+        ('{"protocol": 2}', "protocol"),
+        ('{"protocol": "2"}', "protocol"),
+        ('{"protocol": true}', "protocol"),
+        ('{"protocol": 1.0}', "protocol"),
+    ],
+)
+async def test_what_cannot_be_understood_is_refused_by_name(
+    bob: Person, fields: str, named: str
+) -> None:
+    his = Device(bob)
+    await his.reach(headers={"Authorization": f"Bearer {bob.token}"})
+
+    body = await refusal(his, "40" + fields)
+
+    assert body["data"]["code"] == "validation_failed"
+    assert [detail["field"] for detail in body["data"]["details"]] == [named]
+    assert body["message"] == body["data"]["message"]
+    assert body["data"]["retryable"] is False
+
+
+@pytest.mark.parametrize("token", ["5", '["a"]', '{"a": 1}', "true", '""', "null"])
+async def test_a_token_of_another_type_is_no_token(bob: Person, token: str) -> None:
+    his = Device(bob)
+    await his.reach()
+
+    body = await refusal(his, f'40{{"token": {token}}}')
+
+    assert body["data"]["code"] == "unauthorized"
+
+
+async def test_unknown_fields_of_auth_are_ignored(bob: Person) -> None:
+    his = await bob.connects(device_id="phone", colour="green", cursor="typo")
+
+    assert his.ready["user"]["id"] == "bob"
+
+
+async def test_who_was_refused_may_try_again_on_the_same_connection(bob: Person) -> None:
+    his = Device(bob)
+    await his.reach()
+    assert (await refusal(his, "40{}"))["data"]["code"] == "unauthorized"
+
+    await his.send_raw("40" + json.dumps({"token": bob.token}))
+    await his._until(lambda: bool(his.ready))
+
+    assert his.ready["user"]["id"] == "bob"
+
+
+async def test_a_second_connect_is_refused_and_the_first_session_lives_on(
+    ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    his = await bob.connects()
+
+    body = await refusal(his, "40" + json.dumps({"token": bob.token}))
+
+    assert body["data"]["code"] == "validation_failed"
+    await ada.says(talk, "Once")
+    assert await his.heard_names() == ["message:created"]
+    assert sum("session:ready" in raw for raw in his.raw) == 1
+
+
+async def test_two_connects_at_once_open_one_session(town: Town, ada: Person, bob: Person) -> None:
+    talk = await ada.creates("direct", bob)
+    his = Device(bob)
+    await his.reach()
+    packet = "40" + json.dumps({"token": bob.token})
+    await his.send_raw(packet)
+    await refusal(his, packet)
+    await his._until(lambda: bool(his.ready))
+    his.is_checked = False  # without a sync it has no idea of the world
+
+    await ada.says(talk, "Once")
+
+    assert await his.heard_names() == ["message:created"]
+    assert await sessions(town, "bob") == 1
+
+
+async def sessions(town: Town, user_id: str) -> int:
+    """Return how many sessions of a person the server believes to have."""
+    return len(town.node.feed._hub.devices_of(user_id))
+
+
+async def test_the_namespace_is_the_one_there_is(bob: Person) -> None:
+    his = Device(bob)
+    await his.reach()
+
+    await his.send_raw("40/admin," + json.dumps({"token": bob.token}))
+    await his._until(lambda: any(raw.startswith("44/admin,") for raw in his.raw))
+    assert json.loads(his.raw[-1].partition(",")[2])["data"]["code"] == "not_found"
+
+    await his.send_raw("40" + json.dumps({"token": bob.token}))
+    await his._until(lambda: bool(his.ready))
+
+
+@pytest.mark.logs_errors
+async def test_a_failure_in_the_handshake_is_answered(
+    monkeypatch: pytest.MonkeyPatch, town: Town, bob: Person
+) -> None:
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the database fell over")
+
+    monkeypatch.setattr(sync, "opening", fails)
+    with pytest.raises(Refused) as refused:
+        await bob.connects()
+
+    assert refused.value.code == "internal"
+    assert refused.value.error["retryable"] is True
+    assert "fell over" not in json.dumps(refused.value.error)
+    assert await sessions(town, "bob") == 0
+
+
+async def test_a_database_that_does_not_answer_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, town: Town, bob: Person
+) -> None:
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(sync, "heads", gone)
+    with pytest.raises(Refused) as refused:
+        await bob.connects()
+
+    assert refused.value.code == "unavailable"
+    assert refused.value.error["retryable"] is True
+    assert await sessions(town, "bob") == 0
+
+
+async def test_who_leaves_during_the_handshake_leaves_nothing_behind(
+    window: Window, town: Town, ada: Person, bob: Person
+) -> None:
+    await ada.creates("direct", bob)
+    his = Device(bob)
+    await his.reach()
+    window.at("after hosting", his.cut)
+    await his.send_raw("40" + json.dumps({"token": bob.token}))
+
+    async with asyncio.timeout(5):
+        while await sessions(town, "bob") or town.node.feed._people:
+            await asyncio.sleep(0)
+
+    assert town.node.feed._conversations == {}
