@@ -32,6 +32,14 @@ T = TypeVar("T")
 _TRIES = 5
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
+_SQLITE_GONE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOMEM,
+)
 _GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -41,7 +49,6 @@ _GONE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
     DBConnectionError,
-    sqlite3.OperationalError,
     OSError,
     TimeoutError,
 )
@@ -142,7 +149,10 @@ async def _one_try(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P
         async with _begun(writes=True):
             return await action(*args, **kwargs)
     except Exception as error:
-        raise _translated(error) from error
+        translated = _translated(error)
+        if translated is error:
+            raise
+        raise translated from error
 
 
 async def _one_look(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -152,7 +162,10 @@ async def _one_look(action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: 
                 await sql.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             return await action(*args, **kwargs)
     except Exception as error:
-        raise _translated(error) from error
+        translated = _translated(error)
+        if translated is error:
+            raise
+        raise translated from error
 
 
 def _translated(error: Exception) -> Exception:
@@ -160,22 +173,20 @@ def _translated(error: Exception) -> Exception:
     cause = _driver_error(error)
     if isinstance(cause, _AGAIN):
         return _Conflict()
-    if isinstance(cause, _FULL) or (
-        isinstance(cause, sqlite3.OperationalError) and "full" in str(cause)
-    ):
+    sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(cause, _FULL) or sqlite_code == sqlite3.SQLITE_FULL:
         return StorageFullError(reason=str(cause))
-    if isinstance(cause, _GONE):
+    if isinstance(cause, _GONE) or sqlite_code in _SQLITE_GONE:
         return UnavailableError(retry_after_ms=1_000, reason=f"{type(cause).__name__}: {cause}")
     return error
 
 
 def _driver_error(error: BaseException) -> BaseException:
     """Return the driver's own error that Tortoise wrapped."""
-    while isinstance(error, BaseORMException) and not isinstance(error, DBConnectionError):
+    if isinstance(error, BaseORMException) and not isinstance(error, DBConnectionError):
         inner = error.__cause__ or (error.args[0] if error.args else None)
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
+        if isinstance(inner, BaseException):
+            return inner
     return error
 
 

@@ -198,7 +198,7 @@ async def test_without_leeway_nothing_is_forgiven(town: Town) -> None:
     ],
 )
 async def test_audience_and_issuer_are_looked_at_when_configured(
-    town: Town, audience: Any, issuer: Any, good: bool
+    town: Town, audience: Any, issuer: Any, *, good: bool
 ) -> None:
     unchecked = {"aud": audience, "iss": issuer}
     body = {**claims(), **{k: v for k, v in unchecked.items() if v is not None}}
@@ -413,6 +413,6 @@ async def test_while_the_address_is_down_the_answer_is_unavailable(
 async def test_a_server_without_a_key_does_not_start(settings: Settings) -> None:
     auth = settings.auth.model_copy(update={"secret": ""})
 
-    with pytest.raises(SettingsError, match="auth.secret"):
+    with pytest.raises(SettingsError, match=r"auth\.secret"):
         async with app.running(settings.model_copy(update={"auth": auth})):
             pass

@@ -61,6 +61,23 @@ async def test_a_message_whose_commit_fails_is_heard_by_nobody_and_takes_no_numb
     assert await her.heard_names() == ["message:created"]
 
 
+@pytest.mark.logs_errors
+async def test_a_table_that_is_broken_is_answered_and_stops_nobody_else(
+    ada: Person, bob: Person, database_url: str
+) -> None:
+    talk = await ada.creates("direct", bob)
+    her = await ada.connects()
+    said = await her.says(talk, "Frist")
+    await by_hand(database_url, "ALTER TABLE message_versions RENAME TO mislaid")
+
+    with pytest.raises(Refused) as refused:
+        await her.asks("message:edit", message_id=said["id"], content="First")
+
+    assert refused.value.code == "internal"
+    await her.says(talk, "Never mind")
+    assert await her.heard_names() == ["message:created", "message:created"]
+
+
 @pytest.mark.parametrize(
     "twin", ["client_msg_id = 'once'", "seq = 1"], ids=["client_msg_id", "seq"]
 )

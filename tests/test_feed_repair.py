@@ -1,14 +1,18 @@
 """Order without holes: whatever the bus loses, repeats or turns round, people hear it right."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from server.actions import repair
+from server.errors import UnavailableError
 from server.events import Event
 from server.realtime import feed
 from tests.people import Person, Town
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Bus:
@@ -446,20 +450,20 @@ async def test_a_repair_waits_while_the_database_is_away(
 ) -> None:
     talk = await ada.creates("direct", bob)
     his = await bob.connects()
-    original, asked = feed.repair.conversation, asyncio.Event()
+    original, asked = repair.conversation, asyncio.Event()
 
     async def gone(*args: Any) -> Any:
         asked.set()
-        raise feed.ClientError
+        raise UnavailableError
 
-    monkeypatch.setattr(feed.repair, "conversation", gone)
+    monkeypatch.setattr(repair, "conversation", gone)
     bus.loses("message:created")
     await ada.says(talk, "Lost")
     bus.works()
     await ada.says(talk, "Early")
     await asyncio.wait_for(asked.wait(), 5)
     await his.hears_nothing()
-    monkeypatch.setattr(feed.repair, "conversation", original)
+    monkeypatch.setattr(repair, "conversation", original)
     await town.node.feed.compare()
 
     await his.hears("message:created")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.eventually import becomes, is_gone, sessions
 from tests.people import Device, Person, Refused, Town
 
 
@@ -69,9 +70,7 @@ async def test_a_frame_above_the_bound_ends_its_connection(
     await his.send_raw(frame % ("y" * 2_000))
 
     await asyncio.wait_for(his.closed.wait(), 5)
-    async with asyncio.timeout(5):
-        while town.node.feed._hub.devices_of("bob"):
-            await asyncio.sleep(0)
+    await is_gone(town, "bob")
     await ada.says(talk, "Still here")
     assert await hers.heard_names() == ["message:created"]
 
@@ -83,7 +82,7 @@ class Deaf:
         parts = urlsplit(town.url)
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        plain.setblocking(False)
+        plain.setblocking(False)  # noqa: FBT003
         await asyncio.get_running_loop().sock_connect(plain, (parts.hostname, parts.port))
         self.reader, self.writer = await asyncio.open_connection(sock=plain, limit=1_024)
         self.writer.write(
@@ -104,12 +103,6 @@ def _frame(text: str) -> bytes:
     return bytes([0x81, 0xFE]) + len(data).to_bytes(2, "big") + bytes(4) + data
 
 
-async def present(town: Town, user_id: str, number: int) -> None:
-    async with asyncio.timeout(5):
-        while len(town.node.feed._hub.devices_of(user_id)) != number:
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.settings(
     limits={"message_chars": 60_000, "output_bytes": 65_536, "sync_bytes": 65_536}
 )
@@ -119,11 +112,11 @@ async def test_a_client_that_does_not_read_is_cut_and_others_hear_everything(
     talk = await ada.creates("direct", bob)
     hers, deaf = await ada.connects(), Deaf()
     await deaf.open(town, bob.token)
-    await present(town, "bob", 1)
+    await becomes(lambda: sessions(town, "bob") == 1)
 
     sent = 0
     async with asyncio.timeout(20):
-        while town.node.feed._hub.devices_of("bob"):
+        while sessions(town, "bob"):
             await ada.says(talk, "x" * 60_000)
             sent += 1
 

@@ -50,7 +50,9 @@ HELD = {
     ),
     "edit_seconds": "test_limits_enforced.py::test_members_edit_and_delete_within_their_windows",
     "delete_seconds": "test_limits_enforced.py::test_members_edit_and_delete_within_their_windows",
-    "typing_interval_ms": "test_limits_enforced.py::test_typing_is_told_so_often_and_ends_by_itself",
+    "typing_interval_ms": (
+        "test_limits_enforced.py::test_typing_is_told_so_often_and_ends_by_itself"
+    ),
     "typing_expiry_ms": "test_limits_enforced.py::test_typing_is_told_so_often_and_ends_by_itself",
     "event_rate": "test_http_manners.py::test_who_asks_too_often_is_told_when_to_come_back",
     "event_burst": "test_http_manners.py::test_who_asks_too_often_is_told_when_to_come_back",

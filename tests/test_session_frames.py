@@ -6,16 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.eventually import is_gone
 from tests.people import Device, Person, Town
 
 DEEP = "[" * 60_000
-
-
-async def is_gone(town: Town, user_id: str) -> None:
-    """Wait until the server holds nothing of a person any more."""
-    async with asyncio.timeout(5):
-        while town.node.feed._hub.devices_of(user_id):
-            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(

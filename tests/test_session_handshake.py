@@ -1,6 +1,5 @@
 """Coming in: the order of the first frames, and nothing lost or leaked while somebody comes in."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from server.actions import repair, sync
 from server.realtime.feed import Feed
+from tests.eventually import becomes, is_gone, sessions
 from tests.people import Device, Person, Refused, Town
 
 Happening = Callable[[], Awaitable[Any]]
@@ -418,12 +418,7 @@ async def test_two_connects_at_once_open_one_session(town: Town, ada: Person, bo
     await ada.says(talk, "Once")
 
     assert await his.heard_names() == ["message:created"]
-    assert await sessions(town, "bob") == 1
-
-
-async def sessions(town: Town, user_id: str) -> int:
-    """Return how many sessions of a person the server believes to have."""
-    return len(town.node.feed._hub.devices_of(user_id))
+    assert sessions(town, "bob") == 1
 
 
 async def test_the_namespace_is_the_one_there_is(bob: Person) -> None:
@@ -452,7 +447,7 @@ async def test_a_failure_in_the_handshake_is_answered(
     assert refused.value.code == "internal"
     assert refused.value.error["retryable"] is True
     assert "fell over" not in json.dumps(refused.value.error)
-    assert await sessions(town, "bob") == 0
+    assert sessions(town, "bob") == 0
 
 
 async def test_a_database_that_does_not_answer_is_unavailable(
@@ -467,7 +462,7 @@ async def test_a_database_that_does_not_answer_is_unavailable(
 
     assert refused.value.code == "unavailable"
     assert refused.value.error["retryable"] is True
-    assert await sessions(town, "bob") == 0
+    assert sessions(town, "bob") == 0
 
 
 async def test_who_leaves_during_the_handshake_leaves_nothing_behind(
@@ -479,8 +474,6 @@ async def test_who_leaves_during_the_handshake_leaves_nothing_behind(
     window.at("after hosting", his.cut)
     await his.send_raw("40" + json.dumps({"token": bob.token}))
 
-    async with asyncio.timeout(5):
-        while await sessions(town, "bob") or town.node.feed._people:
-            await asyncio.sleep(0)
-
+    await is_gone(town, "bob")
+    await becomes(lambda: not town.node.feed._people)
     assert town.node.feed._conversations == {}

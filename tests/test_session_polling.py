@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.eventually import is_gone, sessions
 from tests.people import Person, Town
 
 POLLING = pytest.mark.settings(
@@ -105,13 +106,7 @@ async def test_who_began_with_polling_can_go_on_with_a_websocket(
         assert json.loads(packet[2:])[0] == "message:created"
         await ws.send_str("42{")
         assert (await ws.receive()).type.name in ("CLOSED", "CLOSE", "ERROR")
-    await nobody(town, "bob")
-
-
-async def nobody(town: Town, user_id: str) -> None:
-    async with asyncio.timeout(5):
-        while town.node.feed._hub.devices_of(user_id):
-            await asyncio.sleep(0)
+    await is_gone(town, "bob")
 
 
 @POLLING
@@ -130,7 +125,7 @@ async def test_a_malformed_payload_hurts_nobody_else(
 
     assert status in (200, 400)
     if payload == "42{":
-        await nobody(town, "bob")
+        await is_gone(town, "bob")
     await ada.says(talk, "Go on")
     assert await hers.heard_names() == ["message:created"]
 
@@ -144,7 +139,7 @@ async def test_two_connects_at_once_open_one_session(town: Town, bob: Person) ->
 
     await asyncio.gather(his.post(packet), his.post(packet))
 
-    assert len(town.node.feed._hub.devices_of("bob")) == 1
+    assert sessions(town, "bob") == 1
 
 
 @pytest.mark.settings(

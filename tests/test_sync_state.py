@@ -29,6 +29,12 @@ def only(answer: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def changes(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return all objects of an entry, of whatever kind."""
+    own = [entry["conversation"]] if "conversation" in entry else []
+    return [*entry["messages"], *entry["participants"], *own]
+
+
 @DOORS
 async def test_what_overwrote_itself_comes_once_in_its_last_form(
     ada: Person, bob: Person, door: str
@@ -67,9 +73,7 @@ async def test_every_kind_of_change_is_in_one_list_cut_at_one_number(
     cursor = talk["head"]
     for _ in range(20):
         answer = only(await caught_up(bob, door, cursors={talk["id"]: cursor}, limit=1))
-        got = [*answer["messages"], *answer["participants"]]
-        got += [answer["conversation"]] if "conversation" in answer else []
-        taken = sorted(body["event_seq"] for body in got)
+        taken = sorted(body["event_seq"] for body in changes(answer))
         assert all(cursor < number <= answer["event_seq"] for number in taken)
         assert len(answer["messages"]) <= 1
         numbers += taken

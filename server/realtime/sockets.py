@@ -128,10 +128,11 @@ async def _environ(request: web.Request) -> dict[str, Any]:
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     """Engine.IO with queues that know their size, and without what would be held for nobody."""
 
+    _async: dict[str, Any]
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        theirs: dict[str, Any] = self._async
-        self._async = {**theirs, "websocket": _WebSocket, "translate_request": _environ}
+        self._async = {**self._async, "websocket": _WebSocket, "translate_request": _environ}
         # The connections of those who began with long polling and went on from there.
         self.upgrades = WeakValueDictionary[str, web.Request]()
 
