@@ -163,7 +163,9 @@ class Day:
         def is_there() -> bool:
             talks = device.reference.talks
             return {i for i, talk in talks.items() if talk.is_member} == set(fresh) and all(
-                max(talks[i].cursor, talks[i].heard) >= fresh[i]["head"] for i in fresh
+                (talks[i].owed or max(talks[i].cursor, talks[i].heard) >= fresh[i]["head"])
+                and talks[i].my.get("user_seq") == fresh[i]["my"]["user_seq"]
+                for i in fresh
             )
 
         await device._until(is_there)

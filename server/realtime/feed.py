@@ -15,7 +15,6 @@ from typing import Any
 
 from server.actions import repair
 from server.config import Settings
-from server.errors import ClientError
 from server.events import Event, Room
 from server.logs import get_logger
 from server.permissions import Call, Caller
@@ -153,6 +152,8 @@ class Feed:
 
     def _advance(self, lines: dict[str, _Line], line: _Line) -> None:
         """Deliver what is next; what is early waits, first for its turn, then for a repair."""
+        if lines.get(line.target) is not line:
+            return
         while line.position is not None and line.position + 1 in line.early:
             self._deliver(line, line.early.pop(line.position + 1))
             if lines.get(line.target) is not line:
@@ -253,17 +254,19 @@ class Feed:
         task.add_done_callback(self._tasks.discard)
 
     async def _repair(self, lines: dict[str, _Line], line: _Line) -> None:
-        """Deliver from the database what did not arrive."""
-        after = line.position or 0
+        """Deliver from the database what did not arrive; what fails is tried again later."""
         try:
-            missed = await self._read(lines, line.target, after)
-        except ClientError as error:
-            # The next comparison of heads tries again.
-            log.warning("a repair must wait", target=line.target, error=error.code)
-            line.known = 0
-            return
+            await self._mend(lines, line)
+        except Exception as error:  # noqa: BLE001 (the next comparison of heads tries again)
+            line.known = line.position or 0
+            log.warning("a repair must wait", target=line.target, error=str(error))
         finally:
             line.repairing = False
+        self._advance(lines, line)
+
+    async def _mend(self, lines: dict[str, _Line], line: _Line) -> None:
+        after = line.position or 0
+        missed = await self._read(lines, line.target, after)
         if lines.get(line.target) is not line:
             return
         log.info("repaired", target=line.target, after=after, events=len(missed or ()))
@@ -274,7 +277,6 @@ class Feed:
             if (event.number or 0) > (line.position or 0) and lines.get(line.target) is line:
                 self._deliver(line, event)
         line.known = max(line.early, default=line.position or 0)
-        self._advance(lines, line)
 
     async def _read(self, lines: dict[str, _Line], target: str, after: int) -> list[Event] | None:
         if lines is self._conversations:
@@ -306,7 +308,6 @@ class Feed:
             self._hub.to_conversation(line.target, packet, None)
         else:
             self._hub.to_person(line.target, packet, None)
-        self._advance(lines, line)
 
     async def watch(self) -> None:
         """Compare heads for ever, so that a loss nobody noticed is found within two seconds."""
@@ -314,8 +315,6 @@ class Feed:
             await asyncio.sleep(HEADS_EVERY_S)
             try:
                 await self.compare()
-            except ClientError as error:
-                log.warning("heads cannot be compared", error=error.code)
             except Exception as error:  # noqa: BLE001 (a comparison that fails is tried again)
                 log.warning("heads cannot be compared", error=str(error))
 
