@@ -27,8 +27,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 USER = web.RequestKey("user", str)
 """Who asked, for the log."""
 
-API = "/api/"
-
 _EXPOSED = "ETag, Retry-After, Content-Range, Location"
 _ACCEPTED = "Authorization, Content-Type, Idempotency-Key"
 _METHODS = "GET, HEAD, POST, PATCH, PUT, DELETE, OPTIONS"

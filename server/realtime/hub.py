@@ -6,7 +6,6 @@ names.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -91,10 +90,6 @@ class Hub:
     def is_heard(self, conversation_id: str) -> bool:
         """Return whether anybody here hears a conversation."""
         return conversation_id in self._rooms
-
-    def listeners(self) -> Iterable[Listener]:
-        """Return all connections."""
-        return [one for devices in self._people.values() for one in devices.values()]
 
     def to_conversation(self, conversation_id: str, packet: str, number: int | None) -> None:
         """Hand a packet to everybody who hears a conversation."""
