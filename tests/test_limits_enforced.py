@@ -165,7 +165,6 @@ async def test_large_rooms_hear_no_receipts_and_no_typing(
 ) -> None:
     talk = await ada.creates("group", bob, cleo)
     hers, his = await ada.connects(), await bob.connects()
-    hers.is_checked = False  # nobody tells it of Bob's read mark
     await hers.says(talk, "Hello")
 
     await his.asks("typing:start", conversation_id=talk["id"])

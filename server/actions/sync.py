@@ -56,7 +56,7 @@ async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, i
     `unseated` is filled by whoever moves the seats.
     """
     mine = await _mine(call, list(request.cursors))
-    return await changes(call, request), {id_: row["head"] for id_, row in mine.items()}
+    return await _changes(call, request, mine), {id_: row["head"] for id_, row in mine.items()}
 
 
 @journal.snapshot
@@ -65,7 +65,9 @@ async def opening(
 ) -> tuple[Heads, dict[str, Any] | None, int]:
     """Return, as of one moment, what a new connection needs: heads, sync answer, unread total."""
     standing = await heads(call, joined=joined)
-    answered = None if request is None else await changes(call, request)
+    answered = None
+    if request is not None:
+        answered = await _changes(call, request, await _mine(call, list(request.cursors)))
     limits = call.settings.limits
     total, _ = await views.unread_totals(call.caller.user_id, unread_max=limits.unread_max)
     return standing, answered, total
@@ -92,12 +94,11 @@ async def _epoch() -> str:
     return (await Installation.get(key="epoch")).value
 
 
-async def changes(call: Call, request: Sync) -> dict[str, Any]:
-    """Return everything that changed after the caller's cursors; call inside a snapshot."""
+async def _changes(call: Call, request: Sync, mine: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return everything that changed after the caller's cursors in conversations of theirs."""
     limits = call.settings.limits
     epoch = await _epoch()
     replaced = request.epoch is not None and request.epoch != epoch
-    mine = await _mine(call, list(request.cursors))
     room = _Room(limits.sync_total, limits.sync_bytes)
     entries = []
     for id_, cursor in request.cursors.items():
