@@ -303,6 +303,8 @@ class Device:
         await self.reference.catch_up(lambda name, data: self.asks(name, **data))
         reference = self.reference
         listed = await all_conversations(self.person)
+        if reference.fetches_list:
+            reference.take_list(listed)
         believed = {id_ for id_, talk in reference.talks.items() if talk.is_member}
         assert believed == set(listed), f"{self.person.id} is in other conversations"
         for id_ in believed & reference.seated:

@@ -48,6 +48,8 @@ class Reference:
         self.user_cursor: int | None = None
         self.user_heard = 0
         self.user_owed = False
+        # Without a first `sync` of the personal list, the list is fetched when it is wanted.
+        self.fetches_list = False
         self.hidden: set[str] = set()
         self.seated: set[str] = set()
         self.users: dict[str, dict[str, Any]] = {}
@@ -65,6 +67,7 @@ class Reference:
             self.apply_sync(body["sync"])
         if self.user_cursor is None:
             self.user_cursor = body["user_seq"]
+            self.fetches_list = True
 
     def hear(self, name: str, data: dict[str, Any]) -> None:
         if "prev_event_seq" in data:
@@ -261,6 +264,13 @@ class Reference:
             self._merge(talk, receipt["user_id"], receipt["read_seq"], receipt["delivered_seq"])
         talk.cursor, talk.known = max(talk.cursor, entry["event_seq"]), True
         talk.owed = entry["has_more"]
+
+    def take_list(self, conversations: dict[str, dict[str, Any]]) -> None:
+        """Take the list of conversations as fetched; what is known already is not replaced."""
+        for id_, body in conversations.items():
+            talk = self.talks.setdefault(id_, Talk())
+            if not talk.conversation:
+                self.apply_conversation(talk, body)
 
     def apply_page(self, conversation_id: str, page: dict[str, Any]) -> None:
         """Take a page of history that was fetched because somebody wanted to read it."""

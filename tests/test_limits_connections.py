@@ -132,7 +132,6 @@ async def test_a_socket_hears_so_many_conversations_the_newest_first(
     talks = [await ada.creates("group", bob, title=str(n)) for n in range(3)]
 
     his = await bob.connects(user_seq=None)
-    his.is_checked = False  # without a sync it has no idea of the world
     for talk in talks:
         await ada.says(talk, "Hello")
 

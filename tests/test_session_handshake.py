@@ -67,7 +67,6 @@ async def test_the_hello_says_everything_there_is_to_know(
 
     his = Device(bob)
     await his.open({"token": bob.token})
-    his.is_checked = False  # without a sync it has no idea of the world
 
     ready = his.ready
     session_id, server_time = ready.pop("session_id"), ready.pop("server_time")
@@ -413,7 +412,6 @@ async def test_two_connects_at_once_open_one_session(town: Town, ada: Person, bo
     await his.send_raw(packet)
     await refusal(his, packet)
     await his._until(lambda: bool(his.ready))
-    his.is_checked = False  # without a sync it has no idea of the world
 
     await ada.says(talk, "Once")
 
