@@ -146,7 +146,6 @@ async def test_named_conversations_go_before_the_most_recent(ada: Person, bob: P
     cursors = {talks[0]["id"]: talks[0]["head"]}
 
     his = await bob.connects(cursors=cursors, user_seq=None)
-    his.is_checked = False
 
     assert set(his.ready["joined"]) == {talks[0]["id"], talks[2]["id"]}
 
