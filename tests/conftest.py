@@ -14,6 +14,7 @@ from server import app, database
 from server.config import Settings
 from server.ids import new_id
 from server.schemas.values import UserRole
+from tests.databases import LentDatabase
 from tests.people import Person, Town
 from tests.services import PostgresAt, shared_postgres
 
@@ -66,7 +67,7 @@ async def _migrated(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The migrated database that each test gets a copy of, made when first needed."""
+    """What the databases of tests are made from, by the first test that needs one."""
     return {"folder": tmp_path_factory.mktemp("template")}
 
 
@@ -83,14 +84,14 @@ async def database_url(
         shutil.copy(original, tmp_path / "palabre.db")
         yield f"sqlite://{tmp_path}/palabre.db"
         return
-    server: PostgresAt = request.getfixturevalue("postgres")
-    if "url" not in template:
-        template["name"] = f"template_{new_id().replace('-', '')}"
-        template["url"] = await server.create_database(template["name"])
-        await _migrated(template["url"])
-    test_name = f"test_{new_id().replace('-', '')}"
-    yield await server.create_database(test_name, template["name"])
-    await server.drop_database(test_name)
+    if "lent" not in template:
+        server: PostgresAt = request.getfixturevalue("postgres")
+        name = f"template_{new_id().replace('-', '')}"
+        await _migrated(await server.create_database(name))
+        template["lent"] = LentDatabase(server, name)
+    lent: LentDatabase = template["lent"]
+    yield await lent.lend()
+    await lent.take_back()
 
 
 @pytest.fixture
