@@ -14,7 +14,7 @@ NO_PROXY := 127.0.0.1,localhost,::1$(addprefix $(comma),$(or $(no_proxy),$(NO_PR
 no_proxy := $(NO_PROXY)
 export NO_PROXY no_proxy PYTHON NODE
 
-.PHONY: help run reset test check lint format install develop clean
+.PHONY: help run reset test check lint format screenshots install develop clean
 
 help:
 	@echo 'make run      start a demo on http://$(HOST):$(PORT)   (PORT=, HOST=)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test     run every test on SQLite and on PostgreSQL   (ARGS="-k word")'
 	@echo 'make check    format, lint, types, layers and generated documents'
 	@echo 'make format   rewrite the code in the one format'
+	@echo 'make screenshots   look at the page: every view, theme and size, in screenshots/'
 	@echo 'make clean    remove everything that was installed or cached here'
 	@echo 'PYTHON= and NODE= choose other interpreters than those that are found.'
 
@@ -32,6 +33,7 @@ run: install
 reset:
 	@if [ -e data/demo-secret ]; then \
 	    rm -f data/demo-secret data/palabre.db data/palabre.db-wal data/palabre.db-shm data/palabre.db.lock; \
+	    rm -rf data/files; \
 	    rmdir data 2>/dev/null; echo 'The demo starts over.'; \
 	elif [ -e data ]; then \
 	    echo 'data/ was not made by the demo and stays as it is.' >&2; exit 1; \
@@ -47,6 +49,7 @@ check: develop
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate_configuration.py --check
 	$(BIN)/python docs/generate_protocol.py --check
+	$(BIN)/python docs/generate_types.py --check
 
 lint: develop
 	$(BIN)/ruff check .
@@ -55,6 +58,9 @@ format: develop
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+screenshots: develop
+	@exec $(BIN)/python -m tests.screenshots screenshots
+
 install:
 	@sh tools/install runtime
 
@@ -62,5 +68,5 @@ develop:
 	@sh tools/install development
 
 clean:
-	rm -rf .venv tests/js/node_modules .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist
+	rm -rf .venv tests/js/node_modules .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,6 +37,7 @@ SECRET_BYTES = 32
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _LOOPBACK_ANY_PORT = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\]):\*")
+_BYTES_PER_PIXEL = 12
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _POSTGRES_KINDS = ("postgresql", "postgres")
 _SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
@@ -326,6 +327,61 @@ class WebSettings(Section):
 
     page: bool = True
     """Whether the chat page is served at /."""
+    frame_ancestors: Origins = ()
+    """The origins, beside our own, whose pages may show the chat page in a frame, such as
+    https://app.example.com; a local one may leave its port open: http://localhost:*."""
+
+
+class FilesSettings(Section):
+    """Where files are kept, and what receiving one may take; see also the sizes in [limits]."""
+
+    folder: Text = "data/files"
+    """The folder of the files; it is made if need be, belongs to one database and is part of a
+    backup. Nodes that share a database share it."""
+    keep_free_bytes: OrNone = 104_857_600
+    """The bytes of the disk that uploads leave to everybody else; 0 fills it up."""
+    upload_timeout_s: Annotated[float, Field(gt=0, le=1_800, allow_inf_nan=False)] = 300
+    """The seconds in which the bytes of one upload must have arrived."""
+    uploads_per_user: Count = 10
+    """The uploads of one person that are received at a time."""
+    uploads_at_once: Count = 100
+    """The uploads of everybody that one node receives at a time."""
+    downloads_per_user: Count = 50
+    """The files that are sent to one person at a time."""
+    download_stall_s: Seconds = 30
+    """The seconds a reader may take for 64 KiB of a file before the connection is cut."""
+    unsent_files: Count = 100
+    """The files one person may have uploaded and not sent."""
+    unsent_bytes: Count = 536_870_912
+    """The bytes of the files one person may have uploaded and not sent."""
+    unsent_hours: Count = 24
+    """The hours after which an uploaded file that nobody sent is removed."""
+    sweep_s: Seconds = 300
+    """The seconds between two looks for files to remove."""
+    image_workers: Count = 1
+    """The processes that decode images; each starts with the first image it is needed for."""
+    image_timeout_s: Seconds = 20
+    """The seconds one image may take; then its process is killed and replaced."""
+    image_cpu_s: Count = 10
+    """The seconds of processor time one image may take."""
+    image_memory_bytes: Annotated[int, Field(ge=268_435_456)] = 1_073_741_824
+    """The memory of one such process, its address space."""
+    image_frames: Count = 100
+    """The frames of an animated image; four times `limits.image_pixels` bounds all of them."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.uploads_per_user > self.uploads_at_once:
+            raise ValueError(
+                f"files.uploads_per_user: {self.uploads_per_user} is more than "
+                f"files.uploads_at_once, which is {self.uploads_at_once}"
+            )
+        if self.image_cpu_s > self.image_timeout_s:
+            raise ValueError(
+                f"files.image_cpu_s: {self.image_cpu_s} seconds of processor time are more than "
+                f"files.image_timeout_s allows in all, which is {self.image_timeout_s:g}"
+            )
+        return self
 
 
 class LimitsSettings(Section):
@@ -341,8 +397,8 @@ class LimitsSettings(Section):
     """The bytes of one request on a socket; a connection that sends more is cut."""
     attachment_bytes: Count = 26_214_400
     """The bytes of one file."""
-    attachments_per_message: OrNone = 10
-    """The files of one message."""
+    attachments_per_message: Annotated[int, Field(ge=0, le=100)] = 10
+    """The files of one message; 0 takes none."""
     image_pixels: Count = 50_000_000
     """The pixels of an image that is still decoded, because small files can hold huge images."""
     members: Annotated[int, Field(ge=2)] = 256
@@ -435,7 +491,29 @@ class Settings(Section):
     users: UsersSettings = UsersSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
+    files: FilesSettings = FilesSettings()
     limits: LimitsSettings = LimitsSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        files, limits = self.files, self.limits
+        if limits.attachment_bytes > files.unsent_bytes:
+            raise ValueError(
+                f"limits.attachment_bytes: {limits.attachment_bytes} is more than "
+                f"files.unsent_bytes, which is {files.unsent_bytes}"
+            )
+        if limits.attachments_per_message > files.unsent_files:
+            raise ValueError(
+                f"limits.attachments_per_message: {limits.attachments_per_message} is more than "
+                f"files.unsent_files, which is {files.unsent_files}"
+            )
+        # Decoding holds a few copies of four bytes a pixel, beside the program itself.
+        if limits.image_pixels * _BYTES_PER_PIXEL > files.image_memory_bytes:
+            raise ValueError(
+                f"limits.image_pixels: {limits.image_pixels} pixels do not fit into "
+                f"files.image_memory_bytes, which is {files.image_memory_bytes}"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import TextIO
 
 from tortoise import Tortoise
@@ -26,6 +27,7 @@ _APPS = {
 }
 # Any fixed number will do, as long as all nodes of all versions use the same one.
 _MIGRATION_LOCK = 7_252_273
+_FILE_KEY = "file_key"
 
 
 @asynccontextmanager
@@ -99,14 +101,16 @@ async def migrate() -> None:
 
 async def _migrate(connection: BaseDBAsyncClient) -> None:
     await MigrationExecutor(connection, _APPS).migrate()
-    statement = "INSERT INTO installation (key, value) VALUES ('epoch', $1) ON CONFLICT DO NOTHING"
-    await sql.execute(statement, new_id())
+    statement = "INSERT INTO installation (key, value) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+    await sql.execute(statement, "epoch", new_id())
+    await sql.execute(statement, _FILE_KEY, token_hex(32))
 
 
 async def require_schema() -> None:
     """Raise `SettingsError` when the schema is not there and nobody may make it."""
     try:
-        await epoch()
+        # The last that a migration writes.
+        await file_key()
     except Exception as error:
         message = "database.migrate_on_start is off and the database is not ready: palabre migrate"
         raise SettingsError(message) from error
@@ -114,5 +118,14 @@ async def require_schema() -> None:
 
 async def epoch() -> str:
     """Return what changes when this database is replaced by an older copy of itself."""
-    rows = await sql.fetch("SELECT value FROM installation WHERE key = 'epoch'")
+    return await _fact("epoch")
+
+
+async def file_key() -> str:
+    """Return the secret that signs addresses of files: 32 random bytes in hexadecimal, for ever."""
+    return await _fact(_FILE_KEY)
+
+
+async def _fact(key: str) -> str:
+    rows = await sql.fetch("SELECT value FROM installation WHERE key = $1", key)
     return str(rows[0]["value"])

@@ -29,7 +29,7 @@ from server.events import Event, Outcome
 from server.ids import new_id
 from server.journal import database_refusal
 from server.logs import get_logger
-from server.permissions import Call, Caller, Connection
+from server.permissions import ANYBODY, Asker, Call, Caller, Connection
 from server.schemas.requests import RequestModel
 
 DEADLINE_S = 5.0
@@ -55,6 +55,7 @@ class Route:
     created: Callable[[Mapping[str, Any]], bool] | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     makes_id: bool = False
+    takes_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Request(Generic[RequestT]):
     routes: tuple[Route, ...] = ()
     on_sockets: bool = True
     sends: bool = False
+    asked_by: tuple[Asker, ...] = ANYBODY
 
 
 class Registry:
@@ -123,17 +125,30 @@ class Teller(Protocol):
         """Bring events of one committed change on their way, in this order."""
 
 
+class Cleaner(Protocol):
+    """Who removes the files that were given up."""
+
+    def wake(self) -> None:
+        """Look soon: there are some."""
+
+
 class Dispatcher:
     """Answers requests, whichever door they came by."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, teller: Teller, limiter: Limiter
+        self,
+        settings: Settings,
+        registry: Registry,
+        teller: Teller,
+        limiter: Limiter,
+        cleaner: Cleaner,
     ) -> None:
         """Serve the requests of a registry."""
         self.settings = settings
         self._registry = registry
         self._teller = teller
         self._limiter = limiter
+        self._cleaner = cleaner
         self._working: set[asyncio.Task[Outcome]] = set()
 
     def find(self, name: str) -> Request[Any]:
@@ -156,13 +171,17 @@ class Dispatcher:
 
         With `as_text` all values are texts, as they come out of an address.
         """
-        early = self._limiter.take(caller, sends=request.sends)
-        if early is not None:
-            raise RateLimitedError(retry_after_ms=early)
+        self.admit(caller, sends=request.sends)
         payload = self.parse(request.schema, raw, as_text=as_text)
         call = Call(caller, self.settings, connection)
         outcome = await self.run(request.act(call, payload), what=request.name)
         return outcome.reply
+
+    def admit(self, caller: Caller, *, sends: bool) -> None:
+        """Count one request; raises `RateLimitedError` when it comes too early."""
+        early = self._limiter.take(caller, sends=sends)
+        if early is not None:
+            raise RateLimitedError(retry_after_ms=early)
 
     def parse(self, schema: type[RequestT], raw: object, *, as_text: bool = False) -> RequestT:
         """Return the typed request; raises `ValidationFailedError` that names the fields."""
@@ -204,6 +223,8 @@ class Dispatcher:
         except Exception:
             # The change is stored: its absence on the wire is found by comparing heads.
             log.exception("events could not be told")
+        if outcome.gives_up_files:
+            self._cleaner.wake()
         return outcome
 
     def forget(self, caller: Caller) -> None:
@@ -228,6 +249,13 @@ def _internal(error: Exception, what: str) -> InternalError:
     return InternalError(f"Something went wrong here. Reference: {reference}")
 
 
+def unknown_field(name: str, known: list[str]) -> str:
+    """Return what is wrong with a field that a request does not have."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"is not a field of this request{hint}"
+
+
 def _refusal(error: ValidationError, schema: type[BaseModel]) -> ValidationFailedError:
     details = [_detail(item, schema) for item in error.errors(include_url=False)[:20]]
     first = details[0]
@@ -237,9 +265,8 @@ def _refusal(error: ValidationError, schema: type[BaseModel]) -> ValidationFaile
 def _detail(item: ErrorDetails, schema: type[BaseModel]) -> dict[str, str]:
     path = ".".join(str(step) for step in item["loc"]) or "payload"
     if item["type"] == "extra_forbidden":
-        near = get_close_matches(str(item["loc"][-1]), list(schema.model_fields), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return {"field": path, "problem": f"is not a field of this request{hint}"}
+        problem = unknown_field(str(item["loc"][-1]), list(schema.model_fields))
+        return {"field": path, "problem": problem}
     if item["type"] == "missing":
         return {"field": path, "problem": "is required"}
     if item["type"] == "value_error":

@@ -44,11 +44,12 @@ class Outcome:
     """What an action did: the answer to who asked, and what everybody else is to be told.
 
     Personal events stand before those of a room, so that a person hears of a new conversation
-    before its first message.
+    before its first message. `gives_up_files`: some files are to be removed from the disk.
     """
 
     reply: dict[str, Any]
     events: Sequence[Event] = field(default_factory=tuple)
+    gives_up_files: bool = False
 
 
 def _durable(  # noqa: PLR0913, PLR0917 (the fields every durable room event has)

@@ -8,21 +8,25 @@ from aiohttp import web
 from pydantic import BaseModel  # noqa: TC002 (a class that is looked at, not only a type)
 from pydantic.json_schema import models_json_schema
 
-from server import __version__
+from server import __version__, downloads
 from server.dispatch import Registry, Request, Route
 from server.errors import SettingsError
+from server.multipart import FORM
 from server.rest import BASE
 from server.schemas.answers import ErrorAnswer
+from server.schemas.objects import Attachment
+from server.uploads import FILE_FIELDS, PATH
 
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 _REF = "#/components/schemas/{model}"
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
 @cache
 def document(registry: Registry) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document; raises ValueError for a route its schema does not fit."""
     pairs = [(request, route) for request in registry.requests.values() for route in request.routes]
-    models: dict[type[BaseModel], None] = {ErrorAnswer: None}
+    models: dict[type[BaseModel], None] = {ErrorAnswer: None, Attachment: None}
     for request, route in pairs:
         models[request.schema] = None
         models[route.answer] = None
@@ -36,6 +40,8 @@ def document(registry: Registry) -> dict[str, Any]:
         fields = _fields(refs[request.schema, "validation"], schemas)
         operation = _operation(request, route, fields, answer)
         paths.setdefault(BASE + route.path, {})[route.method.lower()] = operation
+    paths[BASE + PATH] = {"post": _upload(refs[Attachment, "validation"])}
+    paths |= {BASE + path: {"get": _download(path)} for path in downloads.PATHS}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Palabre", "version": __version__},
@@ -46,6 +52,44 @@ def document(registry: Registry) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
+        },
+    }
+
+
+def _upload(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of what is no request of the registry, because it has no fields."""
+    schema = {
+        "type": "object",
+        "properties": dict.fromkeys(FILE_FIELDS[1:], _FILE),
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    }
+    made = {"description": "Made.", "content": {"application/json": {"schema": answer}}}
+    return {
+        "operationId": "upload",
+        "summary": "One file, for a message that is still to be sent.",
+        "parameters": [],
+        "requestBody": {"required": True, "content": {FORM: {"schema": schema}}},
+        "responses": {"201": made, "default": _refused()},
+    }
+
+
+def _download(path: str) -> dict[str, Any]:
+    """Return the description of a file, whose answer is bytes of any type."""
+    in_path = _PLACEHOLDER.findall(path)
+    text = {"schema": {"type": "string"}, "required": True}
+    found = {"description": "The file.", "content": {"*/*": {"schema": _FILE}}}
+    part = {**found, "description": "The part of it that Range asked for."}
+    return {
+        "operationId": "thumbnail" if "size" in in_path else "download",
+        "summary": "A file, by token or by an address from files/sign/.",
+        "parameters": [{"name": name, "in": "path", **text} for name in in_path],
+        "responses": {
+            "200": found,
+            "206": part,
+            "304": {"description": "It is the one that If-None-Match names."},
+            "default": _refused(),
         },
     }
 
@@ -105,10 +149,13 @@ def _body(route: Route, fields: dict[str, Any]) -> dict[str, Any]:
     }
     if required:
         schema["required"] = required
-    return {
-        "required": bool(required),
-        "content": {"application/json": {"schema": schema}},
-    }
+    content = {"application/json": {"schema": schema}}
+    if route.takes_files:
+        # Texts as they are, everything else as JSON, and files beside them.
+        files: dict[str, Any] = {"files": {"type": "array", "items": _FILE}}
+        files |= dict.fromkeys(FILE_FIELDS[1:], _FILE)
+        content[FORM] = {"schema": {**schema, "properties": {**schema["properties"], **files}}}
+    return {"required": bool(required), "content": content}
 
 
 def _responses(route: Route, answer: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +164,10 @@ def _responses(route: Route, answer: dict[str, Any]) -> dict[str, Any]:
     if route.created is not None:
         responses["201"] = {**done, "description": "Made."}
         responses["200"] = {**done, "description": "It was there already."}
-    error = {"schema": {"$ref": _REF.format(model=ErrorAnswer.__name__)}}
-    responses["default"] = {
-        "description": "Refused.",
-        "content": {"application/json": error},
-    }
+    responses["default"] = _refused()
     return responses
+
+
+def _refused() -> dict[str, Any]:
+    error = {"schema": {"$ref": _REF.format(model=ErrorAnswer.__name__)}}
+    return {"description": "Refused.", "content": {"application/json": error}}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Protocol
 
 from server.config import Settings
@@ -49,6 +49,27 @@ class Call:
     caller: Caller
     settings: Settings
     connection: Connection | None = None
+
+
+class Asker(StrEnum):
+    """Who may ask for something in a group, in the words of the descriptions.
+
+    What refuses everybody else is the action itself; a person of role `admin` asks as an owner.
+    """
+
+    ANYBODY = "anybody"
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    READ_ONLY = "read_only"
+    AUTHOR = "author"
+    SERVICE = "service"
+
+
+ANYBODY = (Asker.ANYBODY,)
+WRITERS = (Asker.OWNER, Asker.ADMIN, Asker.MEMBER)
+READERS = (*WRITERS, Asker.READ_ONLY)
+KEEPERS = (Asker.OWNER, Asker.ADMIN, Asker.SERVICE)
 
 
 class Permission(Enum):

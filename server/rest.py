@@ -5,14 +5,14 @@ from typing import Any
 
 from aiohttp import web
 
-from server.actions import people
-from server.auth import Tokens
+from server.bearer import Bearer
 from server.config import Settings
 from server.dispatch import Dispatcher, Registry, Request, Route, read_json
-from server.errors import UnauthorizedError, UnsupportedMediaError, ValidationFailedError
+from server.errors import UnsupportedMediaError, ValidationFailedError
 from server.ids import new_id
-from server.middleware import USER, json, own_origin
-from server.permissions import Caller
+from server.middleware import json, own_origin
+from server.multipart import FORM, go_on, say_later
+from server.uploads import Uploads
 
 BASE = "/api/messaging/"
 _IN_ADDRESS = ("GET", "DELETE")
@@ -21,45 +21,40 @@ _IN_ADDRESS = ("GET", "DELETE")
 class Rest:
     """The REST door."""
 
-    def __init__(self, settings: Settings, dispatcher: Dispatcher, tokens: Tokens) -> None:
-        """Serve what a dispatcher answers."""
+    def __init__(
+        self, settings: Settings, dispatcher: Dispatcher, bearer: Bearer, uploads: Uploads
+    ) -> None:
+        """Serve what a dispatcher answers; forms with files go another way to it."""
         self._settings = settings
         self._dispatcher = dispatcher
-        self._tokens = tokens
+        self._bearer = bearer
+        self._uploads = uploads
 
     def attach(self, app: web.Application, registry: Registry) -> None:
         """Add the route of every request, with and without its final slash."""
         for request in registry.requests.values():
             for route in request.routes:
                 handler = self._handler(request, route)
+                expect = say_later if route.takes_files else None
                 for path in (route.path, route.path.rstrip("/")):
-                    app.router.add_route(route.method, BASE + path, handler)
+                    app.router.add_route(route.method, BASE + path, handler, expect_handler=expect)
                     if route.method == "GET":
                         app.router.add_route("HEAD", BASE + path, handler)
 
     def _handler(self, request: Request[Any], route: Route) -> Any:
         async def handle(http: web.Request) -> web.Response:
-            caller = await self._caller(http)
-            http[USER] = caller.user_id
-            raw, as_text = await _fields(http, route)
-            reply = await self._dispatcher.ask(request, caller, raw, as_text=as_text)
+            caller = await self._bearer.caller(http)
+            if route.takes_files and http.content_type == FORM:
+                reply = await self._uploads.send(http, caller)
+            else:
+                if route.takes_files:
+                    await go_on(http)
+                raw, as_text = await _fields(http, route)
+                reply = await self._dispatcher.ask(request, caller, raw, as_text=as_text)
             status = 201 if route.created is not None and route.created(reply) else 200
             return json(self._body(http, route, reply), status)
 
         return handle
-
-    async def _caller(self, http: web.Request) -> Caller:
-        """Return whose token came with the request."""
-        if "token" in http.query:
-            message = "A token does not belong in the address: send it as Authorization: Bearer."
-            raise UnauthorizedError(message, reason="token in the query string")
-        scheme, _, token = http.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise UnauthorizedError(reason="no bearer token")
-        identity = await self._tokens.verify(token.strip())
-        recognised = people.recognise(identity, told_in=self._settings.limits.broadcast_members)
-        outcome = await self._dispatcher.run(recognised, what="token")
-        return people.caller(identity, outcome.reply["user"])
 
     def _body(self, http: web.Request, route: Route, reply: Mapping[str, Any]) -> Any:
         if route.shows is not None:

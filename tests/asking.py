@@ -55,6 +55,7 @@ def complete(name: str, about: About) -> dict[str, Any]:
         "receipt:read": {**in_talk, "up_to_seq": 1},
         "typing:start": in_talk,
         "typing:stop": in_talk,
+        "file:sign": {"ids": [user]},
         "me:get": {},
         "me:unread": {},
         "user:list": {},

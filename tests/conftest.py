@@ -14,8 +14,12 @@ from server import app, database
 from server.config import Settings
 from server.ids import new_id
 from server.schemas.values import UserRole
+from tests import chromium as chromiums
+from tests import contract
+from tests.browser import Windows, windows
 from tests.databases import LentDatabase
 from tests.people import Person, Town
+from tests.reader import Readers
 from tests.services import PostgresAt, shared_postgres
 
 SECRET = "a secret of the tests, long enough"
@@ -95,12 +99,13 @@ async def database_url(
 
 
 @pytest.fixture
-def settings(request: pytest.FixtureRequest, database_url: str) -> Settings:
+def settings(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Settings:
     """The settings of this test's server; `@pytest.mark.settings(limits={…})` changes them."""
     sections: dict[str, Any] = {
         "http": {"port": 0},
         "auth": {"secret": SECRET},
         "database": {"url": database_url},
+        "files": {"folder": str(tmp_path / "files")},
         # Tests are faster than people: rates have tests of their own.
         "limits": {"send_rate": 0, "event_rate": 0},
     }
@@ -127,6 +132,13 @@ def logged(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
         assert failures == []
 
 
+@pytest.fixture(autouse=True)
+def described() -> Iterator[None]:
+    """Every event that a test hears is one that the server describes."""
+    yield
+    contract.require_kept()
+
+
 @pytest.fixture
 async def town(
     request: pytest.FixtureRequest, settings: Settings, logged: list[dict[str, Any]]
@@ -141,6 +153,33 @@ async def town(
                 await town.must_agree()
         finally:
             await town.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[chromiums.Chromium]:
+    """The Chromium of this run, unpacked by the first test that needs it."""
+    reason = chromiums.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with chromiums.shared_folder() as folder:
+        yield chromiums.unpacked(folder)
+
+
+@pytest.fixture
+async def browser(
+    request: pytest.FixtureRequest, chromium: chromiums.Chromium
+) -> AsyncIterator[Windows]:
+    """A browser; an error on its console or a failed request that no test provoked fails it."""
+    async with windows(chromium) as browser:
+        yield browser
+        if not request.node.stash.get(FAILED, False):
+            browser.must_be_well()
+
+
+@pytest.fixture
+def readers(town: Town, browser: Windows) -> Readers:
+    """Whoever comes to the page of the town."""
+    return Readers(browser, town.url)
 
 
 @pytest.fixture

@@ -46,6 +46,31 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         "",
         ("limits.page", "limits.page_max"),
     ),
+    "files too large to be held": (
+        {**GIVEN, "PALABRE_FILES__UNSENT_BYTES": "1000"},
+        "",
+        ("limits.attachment_bytes", "files.unsent_bytes"),
+    ),
+    "more files than may be held": (
+        {**GIVEN, "PALABRE_FILES__UNSENT_FILES": "9"},
+        "",
+        ("limits.attachments_per_message", "files.unsent_files"),
+    ),
+    "one person before everybody": (
+        {**GIVEN, "PALABRE_FILES__UPLOADS_PER_USER": "101"},
+        "",
+        ("files.uploads_per_user", "files.uploads_at_once"),
+    ),
+    "images larger than memory": (
+        {**GIVEN, "PALABRE_LIMITS__IMAGE_PIXELS": "100000000"},
+        "",
+        ("limits.image_pixels", "files.image_memory_bytes"),
+    ),
+    "computing for longer than waiting": (
+        {**GIVEN, "PALABRE_FILES__IMAGE_CPU_S": "30"},
+        "",
+        ("files.image_cpu_s", "files.image_timeout_s"),
+    ),
     "number in words": ({**GIVEN, "PALABRE_HTTP__PORT": "many"}, "", ("http.port", "number")),
     "number as text": (GIVEN, '[http]\nport = "8000"', ("http.port", "number")),
     "out of range": ({**GIVEN, "PALABRE_HTTP__PORT": "70000"}, "", ("http.port", "65535")),

@@ -255,6 +255,12 @@ async def test_another_first_message_under_the_same_id_is_refused(ada: Person, b
     assert [m["content"] for m in await all_messages(bob, talk["id"])] == ["Hello", "Hello"]
 
 
+@pytest.mark.settings(limits={"message_chars": 20_000})
+async def test_a_first_message_may_be_as_long_as_any_other(ada: Person, bob: Person) -> None:
+    talk = await ada.creates("direct", bob, initial_message={"content": "x" * 20_000})
+    assert [len(m["content"]) for m in await all_messages(bob, talk["id"])] == [20_000]
+
+
 async def test_the_backend_sends_no_first_message_and_then_nothing_is_made(
     ada: Person, bob: Person, backend: Person
 ) -> None:

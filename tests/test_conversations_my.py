@@ -137,6 +137,21 @@ async def test_while_muted_nothing_brings_it_out_of_the_archive(ada: Person, bob
     assert await her.heard_names() == ["my:updated", UNREAD, *messages, "my:updated", UNREAD]
 
 
+async def test_muting_what_a_message_brought_out_of_the_archive_does_not_put_it_back(
+    ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    her = await ada.connects()
+    await changes(her, talk, is_archived=True)
+    await bob.says(talk, "Hello")
+
+    my = await changes(her, talk, muted_until="2099-01-01T00:00:00Z")
+
+    assert (my["is_archived"], my["archived_seq"]) == (False, None)
+    assert not (await mine(ada, talk))["is_archived"]
+    await her.heard()
+
+
 async def test_a_mute_that_is_over_protects_no_archive(
     ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

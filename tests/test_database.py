@@ -30,6 +30,12 @@ def at(url: str, **more: Any) -> Settings:
     )
 
 
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what servers make beside themselves out of the folder that the tests run in."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 async def empty_url(request: pytest.FixtureRequest, database_kind: str, tmp_path: Path) -> str:
     """A database that nobody migrated yet."""

@@ -89,6 +89,8 @@ def wrong_values(name: str, field: str, shape: dict[str, Any], types: set[str]) 
         yield ""
     if field == "content":
         yield from ("", " \n", "x" * 10_001)
+    if field == "attachment_ids":
+        yield from (["x", "x"], ["a", ""], [5], [None], [f"{n}" for n in range(11)], ["unknown"])
     if field == "avatar_url":
         yield "javascript:alert(1)"
     if field == "metadata":
@@ -270,7 +272,7 @@ async def test_what_the_path_names_the_body_does_not(ada: Person, bob: Person, n
 # Sending, in particular
 
 
-@pytest.mark.parametrize("field", ["attachment_ids", "reply_to_id", "mentions", "draft", "seq"])
+@pytest.mark.parametrize("field", ["reply_to_id", "mentions", "draft", "seq"])
 async def test_fields_of_what_is_not_built_are_refused_by_name(
     ada: Person, bob: Person, field: str
 ) -> None:
@@ -289,6 +291,8 @@ async def test_many_mistakes_are_named_at_once(ada: Person, bob: Person) -> None
     scene = await Scene.of(ada, bob)
     no = await refused(scene.her.asks("message:send", content=5, type="poem", more=1))
     assert no.fields == ["conversation_id", "client_msg_id", "type", "content", "more"]
+    no = await refused(scene.her.asks("message:send", metadata=5))
+    assert no.fields == ["conversation_id", "client_msg_id", "content", "metadata"]
     await scene.is_untouched()
 
 

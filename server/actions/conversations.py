@@ -225,11 +225,14 @@ async def _say(
         raise ValidationFailedError.of("initial_message", problem)
     standing = access.Standing(call, conversation, sender)
     standing.require(Permission.WRITE)
-    as_send = SendMessage(
-        conversation_id=conversation.id,
-        client_msg_id=first.client_msg_id or new_id(),
-        content=first.content,
-        metadata=first.metadata,
+    as_send = SendMessage.model_validate(
+        {
+            "conversation_id": conversation.id,
+            "client_msg_id": first.client_msg_id or new_id(),
+            "content": first.content,
+            "metadata": first.metadata,
+        },
+        context=call.settings.limits.to_wire(),
     )
     print_ = fingerprint(as_send)
     stored = await Message.get_or_none(
@@ -399,12 +402,12 @@ async def update_my(call: Call, request: UpdateMy) -> Outcome:
     await journal.lock_people([member.user_id])
     given = request.given("is_pinned", "muted_until", "marked_unread")
     changed = {name: value for name, value in given.items() if getattr(member, name) != value}
-    if "is_archived" in request.model_fields_set:
-        archived = is_archived(member.to_row(), conversation.countable, now_ms())
-        if request.is_archived != archived:
-            mark = conversation.countable if request.is_archived else None
-            changed["archived_countable"] = mark
-            changed["archived_seq"] = conversation.last_seq if request.is_archived else None
+    archived = is_archived(member.to_row(), conversation.countable, now_ms())
+    wanted = request.is_archived if "is_archived" in request.model_fields_set else archived
+    # A mark that a message has lifted is not set again by muting the conversation later.
+    if wanted != archived or ("muted_until" in changed and not wanted):
+        changed["archived_countable"] = conversation.countable if wanted else None
+        changed["archived_seq"] = conversation.last_seq if wanted else None
     told: list[Event] = []
     if changed:
         numbers = await journal.next_user_numbers([member.user_id])

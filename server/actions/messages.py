@@ -1,19 +1,21 @@
 """Messages: send, edit, delete, list, search."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from server import events, journal
-from server.actions import access, views
+from server.actions import access, attachments, views
 from server.clock import now_ms
 from server.errors import (
     EditWindowClosedError,
     ForbiddenError,
     IdempotencyConflictError,
     NotFoundError,
-    ValidationFailedError,
     VersionConflictError,
 )
 from server.events import Event, Outcome
@@ -36,38 +38,52 @@ _SEARCHED = 10_000
 
 _BATCH = 1_000
 
+_HAS_FILES = "m.type IN ('image', 'file') AND m.deleted_at IS NULL"
 
-def fingerprint(request: SendMessage) -> str:
-    """Return what tells a repetition of a send from another message with the same id."""
-    asked = (request.type.value, request.content, request.metadata)
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def fingerprint(request: SendMessage, received: Mapping[str, str] = _NONE) -> str:
+    """Return what tells a repetition of a send from another message with the same id.
+
+    `received` has the SHA-256 of each file whose bytes came with this request: a repetition brings
+    the same bytes, but they become files with other ids.
+    """
+    files = [received.get(id_, id_) for id_ in request.attachment_ids]
+    kind = request.type or (None if files else MessageType.TEXT)
+    asked = (kind, request.content, request.metadata, *([files] if files else ()))
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-@journal.transaction
 async def send(call: Call, request: SendMessage) -> Outcome:
     """Store a message once, whatever the number of times it is asked for."""
+    return await send_received(call, request, _NONE)
+
+
+@journal.transaction
+async def send_received(call: Call, request: SendMessage, received: Mapping[str, str]) -> Outcome:
+    """Do the same for a request that brought some of its files itself; see `fingerprint`."""
     conversation = await journal.lock_conversation(request.conversation_id)
     if conversation is None:
         raise NotFoundError
-    stored = await Message.get_or_none(
-        conversation_id=conversation.id,
-        sender_id=call.caller.user_id,
-        client_msg_id=request.client_msg_id,
-    )
+    stored = await _stored(call, request.conversation_id, request.client_msg_id)
     if stored is not None:
-        return await _answer_again(call, request, stored)
+        return await _answer_again(call, stored, fingerprint(request, received))
     standing = await access.standing(call, conversation)
-    _require_sender(standing, request)
+    _require_sender(standing, request.type)
+    files = await attachments.locked(call.caller.user_id, request.attachment_ids)
     draft = journal.Draft(
         sender_id=call.caller.user_id,
-        type=request.type,
+        type=attachments.message_type(request.type, files),
         content=request.content,
         metadata=request.metadata,
         system=_notice(request),
         client_msg_id=request.client_msg_id,
-        fingerprint=fingerprint(request),
+        fingerprint=fingerprint(request, received),
     )
     sent = await journal.append(standing.conversation, draft)
+    await attachments.claim(files, sent)
     if standing.member is not None:
         await move_sender(standing.member, standing.conversation)
     await journal.save_counters(standing.conversation)
@@ -77,16 +93,42 @@ async def send(call: Call, request: SendMessage) -> Outcome:
     return Outcome({"message": reply, "duplicate": False}, told)
 
 
-def _require_sender(standing: access.Standing, request: SendMessage) -> None:
+@journal.snapshot
+async def require_welcome(call: Call, conversation_id: str, client_msg_id: str | None) -> Outcome:
+    """Raise what a send of files would be refused with, before anybody receives their bytes.
+
+    Whether it is a repetition is decided by what is in them, so that one is let in.
+    """
+    if client_msg_id is None or await _stored(call, conversation_id, client_msg_id) is None:
+        _require_sender(await access.seen(call, conversation_id), None)
+    return Outcome({})
+
+
+@journal.snapshot
+async def sent_before(call: Call, request: SendMessage, received: Mapping[str, str]) -> Outcome:
+    """Answer a repeated send, or nothing when it is new; raises when the id has another message."""
+    stored = await _stored(call, request.conversation_id, request.client_msg_id)
+    if stored is None:
+        return Outcome({})
+    return await _answer_again(call, stored, fingerprint(request, received))
+
+
+async def _stored(call: Call, conversation_id: str, client_msg_id: str) -> Message | None:
+    return await Message.get_or_none(
+        conversation_id=conversation_id,
+        sender_id=call.caller.user_id,
+        client_msg_id=client_msg_id,
+    )
+
+
+def _require_sender(standing: access.Standing, kind: MessageType | None) -> None:
     """Raise unless this caller may write this kind of message here and now."""
-    if request.type is MessageType.SYSTEM or standing.member is None:
-        if not (standing.call.caller.is_service and request.type is MessageType.SYSTEM):
+    if kind is MessageType.SYSTEM or standing.member is None:
+        if not (standing.call.caller.is_service and kind is MessageType.SYSTEM):
             message = "System messages, and only those, come from the role service."
             raise ForbiddenError(message)
     else:
         standing.require(Permission.WRITE)
-    if request.type in (MessageType.IMAGE, MessageType.FILE):
-        raise ValidationFailedError.of("type", "needs attachments, which are not built yet")
     standing.require_open()
 
 
@@ -96,9 +138,9 @@ def _notice(request: SendMessage) -> dict[str, Any] | None:
     return None
 
 
-async def _answer_again(call: Call, request: SendMessage, stored: Message) -> Outcome:
+async def _answer_again(call: Call, stored: Message, asked: str) -> Outcome:
     """Answer a repeated send; its ids and numbers only, if the caller may no longer read it."""
-    if stored.fingerprint != fingerprint(request):
+    if stored.fingerprint != asked:
         raise IdempotencyConflictError
     present = await Participant.exists(
         conversation_id=stored.conversation_id, user_id=call.caller.user_id, is_active=True
@@ -106,7 +148,7 @@ async def _answer_again(call: Call, request: SendMessage, stored: Message) -> Ou
     body = await views.answered_message(call.caller.user_id, stored.id)
     if not (present or call.caller.is_service):
         body |= {"content": "", "metadata": {}, "version": 1, "is_edited": False, "edited_at": None}
-        body |= {"is_deleted": False, "deleted_at": None, "status": "sent"}
+        body |= {"is_deleted": False, "deleted_at": None, "status": "sent", "attachments": []}
     return Outcome({"message": body, "duplicate": True})
 
 
@@ -218,8 +260,10 @@ async def _delete(call: Call, request: DeleteMessage) -> Outcome:
     message.event_seq = standing.conversation.next_event()
     await message.save(update_fields=["content", "metadata", "system", "deleted_at", "event_seq"])
     await MessageVersion.filter(message_id=message.id).delete()
+    left = await attachments.give_up_those_of(message.id)
     await journal.save_counters(standing.conversation)
-    return await _answer(call, message, events.message_deleted)
+    outcome = await _answer(call, message, events.message_deleted)
+    return replace(outcome, gives_up_files=left)
 
 
 @journal.transaction
@@ -415,8 +459,6 @@ async def _scan(
 async def _candidates(
     call: Call, request: SearchMessages, before: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    if request.has_attachment:
-        return []
     values: list[Any] = [call.caller.user_id]
     conditions = ["p.user_id = $1", "p.is_active", views.visible("m")]
     wanted = {
@@ -431,6 +473,8 @@ async def _candidates(
         if value is not None:
             values.append(value)
             conditions.append(f"{condition}${len(values)}")
+    if request.has_attachment is not None:
+        conditions.append(_HAS_FILES if request.has_attachment else f"NOT ({_HAS_FILES})")
     if request.q:
         conditions.append("m.deleted_at IS NULL")
     return await views.found_messages(" AND ".join(conditions), values, limit)

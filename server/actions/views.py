@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from server.actions import attachments
 from server.clock import now_ms, to_text
 from server.errors import NotFoundError
 from server.models import sql
@@ -58,7 +59,13 @@ async def room_message(message_id: str) -> dict[str, Any]:
         f"SELECT {_MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id WHERE m.id = $1",
         message_id,
     )
-    return message(rows[0])
+    return (await _for_room(rows))[0]
+
+
+async def _for_room(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages with the bytes of their room."""
+    files = await attachments.by_message(rows)
+    return [message(row, files.get(row["id"], ())) for row in rows]
 
 
 async def members(
@@ -145,13 +152,16 @@ async def _last_for_each(
         sql.texts(user_ids),
     )
     last: dict[str, dict[str, Any] | None] = dict.fromkeys(user_ids)
+    # It is the same message for all of them.
+    files = await attachments.by_message(rows[:1])
     for row in rows:
         viewer = row["viewer"]
         if row["hidden"] or row["sender_id"] == viewer:
             found = await _last_messages(viewer, sql.texts([conversation_id]))
             last[viewer] = found.get(conversation_id)
         else:
-            last[viewer] = {**message(row), "is_read": row["seq"] <= row["own"]}
+            shown = message(row, files.get(row["id"], ()))
+            last[viewer] = {**shown, "is_read": row["seq"] <= row["own"]}
     return last
 
 
@@ -213,15 +223,13 @@ async def _last_messages(user_id: str, listed: str) -> dict[str, dict[str, Any]]
 async def annotated(user_id: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages with what differs by viewer: `is_read` on others', `status` on own ones."""
     marks = await _marks(user_id, {row["conversation_id"] for row in rows})
-    shown = []
-    for row in rows:
-        body = message(row)
+    shown = await _for_room(rows)
+    for row, body in zip(rows, shown, strict=True):
         own, delivered, read = marks.get(row["conversation_id"], (0, None, None))
         if row["sender_id"] != user_id:
             body["is_read"] = row["seq"] <= own
         else:
             body["status"] = _status(row["seq"], delivered, read)
-        shown.append(body)
     return shown
 
 
@@ -326,7 +334,7 @@ async def changed_messages(
         f"WHERE {condition} ORDER BY m.event_seq LIMIT {int(limit)}",
         *values,
     )
-    return [message(row) for row in rows] if user_id is None else await annotated(user_id, rows)
+    return await _for_room(rows) if user_id is None else await annotated(user_id, rows)
 
 
 async def changed_members(conversation_id: str, *, after: int, limit: int) -> list[dict[str, Any]]:

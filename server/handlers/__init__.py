@@ -3,7 +3,16 @@
 from functools import cache
 
 from server.dispatch import Registry, Request
-from server.handlers import conversations, messages, participants, people, receipts, sync, typing
+from server.handlers import (
+    conversations,
+    files,
+    messages,
+    participants,
+    people,
+    receipts,
+    sync,
+    typing,
+)
 
 _ALL: tuple[tuple[Request, ...], ...] = (  # type: ignore[type-arg]
     sync.REQUESTS,
@@ -12,6 +21,7 @@ _ALL: tuple[tuple[Request, ...], ...] = (  # type: ignore[type-arg]
     messages.REQUESTS,
     receipts.REQUESTS,
     typing.REQUESTS,
+    files.REQUESTS,
     people.REQUESTS,
 )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.actions import conversations
 from server.dispatch import Request, Route
+from server.permissions import KEEPERS, READERS
 from server.schemas.answers import (
     ConversationAnswer,
     ConversationCreated,
@@ -66,8 +67,15 @@ REQUESTS = (
         ConversationAnswer,
         conversations.update,
         (Route("PATCH", _ONE, Conversation, shows="conversation"),),
+        asked_by=KEEPERS,
     ),
-    Request("conversation:update_my", UpdateMy, MyAnswer, conversations.update_my),
+    Request(
+        "conversation:update_my",
+        UpdateMy,
+        MyAnswer,
+        conversations.update_my,
+        asked_by=READERS,
+    ),
     Request(
         "conversation:archive",
         Archive,

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.actions import messages
 from server.dispatch import Request, Route
+from server.permissions import READERS, WRITERS, Asker
 from server.schemas.answers import (
     History,
     HistoryPage,
@@ -45,9 +46,11 @@ REQUESTS = (
                 shows="message",
                 created=_is_new,
                 makes_id=True,
+                takes_files=True,
             ),
         ),
         sends=True,
+        asked_by=(*WRITERS, Asker.SERVICE),
     ),
     Request(
         "message:list",
@@ -62,6 +65,7 @@ REQUESTS = (
                 renamed={"messages": "results"},
             ),
         ),
+        asked_by=READERS,
     ),
     Request(
         "message:edit",
@@ -69,6 +73,7 @@ REQUESTS = (
         MessageAnswer,
         messages.edit,
         (Route("PATCH", _ONE, Message, shows="message"),),
+        asked_by=(Asker.AUTHOR,),
     ),
     Request(
         "message:delete",
@@ -76,6 +81,7 @@ REQUESTS = (
         MessageAnswer,
         messages.delete,
         (Route("DELETE", _ONE, Message, shows="message"),),
+        asked_by=(Asker.AUTHOR, Asker.OWNER, Asker.ADMIN),
     ),
     Request(
         "message:search",

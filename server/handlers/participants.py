@@ -2,6 +2,7 @@
 
 from server.actions import participants
 from server.dispatch import Request, Route
+from server.permissions import KEEPERS
 from server.schemas.answers import ParticipantPage, ParticipantsAnswer
 from server.schemas.requests import (
     AddParticipants,
@@ -29,6 +30,7 @@ REQUESTS = (
         ParticipantsAnswer,
         participants.add,
         (Route("POST", _ALL, ParticipantsAnswer),),
+        asked_by=KEEPERS,
     ),
     Request(
         "participant:update",
@@ -36,6 +38,7 @@ REQUESTS = (
         ParticipantsAnswer,
         participants.update,
         (Route("PATCH", _ONE, ParticipantsAnswer),),
+        asked_by=KEEPERS,
     ),
     Request(
         "participant:remove",
@@ -43,6 +46,7 @@ REQUESTS = (
         ParticipantsAnswer,
         participants.remove,
         (Route("DELETE", _ONE, ParticipantsAnswer),),
+        asked_by=KEEPERS,
     ),
     Request(
         "participant:leave",

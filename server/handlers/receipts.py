@@ -2,6 +2,7 @@
 
 from server.actions import receipts
 from server.dispatch import Request, Route
+from server.permissions import READERS
 from server.schemas.answers import DeliveredAnswer, MessageReadAnswer, ReadAnswer
 from server.schemas.requests import (
     MarkConversationRead,
@@ -12,7 +13,7 @@ from server.schemas.requests import (
 
 REQUESTS = (
     Request("receipt:delivered", ReceiptDelivered, DeliveredAnswer, receipts.delivered),
-    Request("receipt:read", ReceiptRead, ReadAnswer, receipts.read),
+    Request("receipt:read", ReceiptRead, ReadAnswer, receipts.read, asked_by=READERS),
     Request(
         "conversation:mark_read",
         MarkConversationRead,

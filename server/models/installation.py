@@ -7,7 +7,10 @@ from server.models.table import Table
 
 
 class Installation(Table):
-    """One fact by name; `epoch` changes when the database is replaced by an older copy."""
+    """One fact by name.
+
+    `epoch` changes when the database is replaced by an older copy; `file_key` signs addresses.
+    """
 
     key = fields.CharField(max_length=64, primary_key=True)
     value = fields.TextField()

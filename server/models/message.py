@@ -1,6 +1,6 @@
 """Messages, what they said before, and who does not want to see them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -76,11 +76,13 @@ class HiddenMessage(Table):
         unique_together = (("user_id", "message_id"),)
 
 
-def message(row: Mapping[str, Any], prefix: str = "sender_") -> dict[str, Any]:
+def message(
+    row: Mapping[str, Any], attachments: Sequence[dict[str, Any]], prefix: str = "sender_"
+) -> dict[str, Any]:
     """Return a message with the bytes that everybody in the room gets.
 
-    The row is joined with its sender's profile. Reactions, pins, replies, mentions and attachments
-    are part of the object and still empty.
+    The row is joined with its sender's profile. Reactions, pins, replies and mentions are part of
+    the object and still empty.
     """
     edited_at, deleted_at, system = row["edited_at"], row["deleted_at"], row["system"]
     return {
@@ -92,7 +94,7 @@ def message(row: Mapping[str, Any], prefix: str = "sender_") -> dict[str, Any]:
         "sender": person(row, prefix),
         "type": row["type"],
         "content": row["content"],
-        "attachments": [],
+        "attachments": list(attachments),
         "reply_to": None,
         "mentions": [],
         "reactions": [],

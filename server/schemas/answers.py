@@ -189,6 +189,20 @@ class Unread(ObjectModel):
     conversations: int
 
 
+class SignedFile(ObjectModel):
+    """Addresses of one file that need no token; thumbnails by their longer side."""
+
+    url: str
+    thumbnails: dict[str, str]
+
+
+class SignedFiles(ObjectModel):
+    """Addresses by file, and until when they are good."""
+
+    urls: dict[str, SignedFile]
+    expires_at: str
+
+
 class UserAnswer(ObjectModel):
     """A profile."""
 

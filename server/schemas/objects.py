@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from server.schemas.values import (
+    AttachmentKind,
     ConversationType,
     MembershipRole,
     MessageType,
@@ -47,10 +48,29 @@ class System(ObjectModel):
     params: dict[str, Any]
 
 
+class Thumbnail(ObjectModel):
+    """An image made smaller; its address needs a token."""
+
+    width: int
+    height: int
+    url: str
+
+
 class Attachment(ObjectModel):
-    """A file or an image of a message."""
+    """A file or an image of a message; its address is stable and needs a token."""
 
     id: str
+    kind: AttachmentKind
+    name: str
+    content_type: str
+    size: int
+    width: int | None
+    height: int | None
+    blurhash: str | None
+    state: Literal["pending", "ready", "blocked"]
+    url: str
+    thumbnails: list[Thumbnail]
+    sha256: str
 
 
 class ReplyTo(ObjectModel):

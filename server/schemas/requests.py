@@ -5,8 +5,10 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from server.schemas.values import (
+    AttachmentIds,
     ClientMsgId,
     Content,
+    ContentOrFiles,
     ConversationMetadata,
     ConversationType,
     Cursor,
@@ -187,9 +189,22 @@ class SendMessage(RequestModel):
 
     conversation_id: Id
     client_msg_id: ClientMsgId
-    type: Annotated[MessageType, _Word] = MessageType.TEXT
-    content: Content
+    type: Annotated[MessageType, _Word] | None = Field(
+        default=None, description="Without it: text, or image or file, as the attachments are."
+    )
+    attachment_ids: AttachmentIds = Field(
+        default_factory=list, description="Files that the caller uploaded and has not sent yet."
+    )
+    content: ContentOrFiles = Field(
+        default="", validate_default=True, description="Empty only beside attachments."
+    )
     metadata: MessageMetadata = Field(default_factory=dict)
+
+
+class SignFiles(RequestModel):
+    """Addresses of files that need no token for a few minutes; others than readable ones miss."""
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
 class EditMessage(RequestModel):

@@ -45,6 +45,13 @@ class MessageType(StrEnum):
     SYSTEM = "system"
 
 
+class AttachmentKind(StrEnum):
+    """What a file is: an `image` was decoded, re-encoded and has thumbnails."""
+
+    IMAGE = "image"
+    FILE = "file"
+
+
 class SystemEvent(StrEnum):
     """What a system message tells; the client puts it into words of its own language."""
 
@@ -110,6 +117,25 @@ def _content(text: str, info: ValidationInfo) -> str:
         message = "must not be empty"
         raise ValueError(message)
     return _plain(text)
+
+
+def _content_or_files(text: str, info: ValidationInfo) -> str:
+    """Let a text be empty where files are sent, and nowhere else."""
+    # Without the key, what is wrong with the files is being said already.
+    if not text and info.data.get("attachment_ids", ("unknown",)):
+        return text
+    return _content(text, info)
+
+
+def _each_once(ids: list[str], info: ValidationInfo) -> list[str]:
+    most = _limit(info, "attachments_per_message", 10)
+    if len(ids) > most:
+        message = f"are more than {most}"
+        raise ValueError(message)
+    if len(set(ids)) < len(ids):
+        message = "names one file twice"
+        raise ValueError(message)
+    return ids
 
 
 def _depth(value: object, left: int = 8) -> None:
@@ -195,6 +221,10 @@ Title = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 Url = Annotated[str, Field(max_length=2_000), AfterValidator(_http_url)]
 Content = Annotated[str, AfterValidator(_content)]
+ContentOrFiles = Annotated[str, AfterValidator(_content_or_files)]
+"""A text that may be empty beside files; the field `attachment_ids` must stand before it."""
+
+AttachmentIds = Annotated[list[Id], AfterValidator(_each_once)]
 MessageMetadata = Annotated[dict[str, Any], AfterValidator(_message_metadata)]
 ConversationMetadata = Annotated[dict[str, Any], AfterValidator(_conversation_metadata)]
 Seq = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
