@@ -2,27 +2,37 @@
 
 import asyncio
 import errno
+import hashlib
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
 from server import __version__, database, demo, handlers, middleware, pages
 from server.auth import Tokens
+from server.bearer import Bearer
 from server.config import Settings
 from server.dispatch import Dispatcher
+from server.downloads import Downloads
 from server.errors import SettingsError
+from server.files.images import ImageLimits, Images
+from server.files.store import Store
+from server.intake import Intake
+from server.jobs import Sweeper
 from server.logs import get_logger
 from server.realtime.bus import Bus, MemoryBus
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
 from server.realtime.limits import Buckets
 from server.realtime.lobby import Lobby
+from server.realtime.plain import Plain
 from server.realtime.sockets import Sockets
 from server.realtime.teller import Teller
-from server.rest import Rest
+from server.rest import BASE, Rest
+from server.uploads import Uploads
 
 _SETTLE_S = 2.0
 """How long a stop waits for what was accepted; longer work than that has no answer to give."""
@@ -39,6 +49,8 @@ class Node:
     bus: Bus
     feed: Feed
     dispatcher: Dispatcher
+    images: Images
+    intake: Intake
 
 
 def serve(settings: Settings, *, demo: bool) -> None:
@@ -65,7 +77,7 @@ async def _serve(settings: Settings, *, with_demo: bool) -> None:
         loop.add_signal_handler(name, stop.set)
     async with running(settings) as node:
         if with_demo:
-            await demo.fill(node.dispatcher)
+            await demo.fill(node.dispatcher, node.intake)
             demo.print_links(settings, node.port)
         log.info("serving", version=__version__, host=settings.http.host, port=node.port)
         await stop.wait()
@@ -83,7 +95,15 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         house = _House(settings)
         try:
             port = await house.open()
-            yield Node(settings, port, house.bus, house.feed, house.dispatcher)
+            yield Node(
+                settings,
+                port,
+                house.bus,
+                house.feed,
+                house.dispatcher,
+                house.images,
+                house.intake,
+            )
         finally:
             await house.close()
 
@@ -101,9 +121,14 @@ class _House:
         self.bus.listen(self.feed.accept)
         self._teller = Teller(settings.limits, self.bus)
         buckets = Buckets(settings.limits)
-        self.dispatcher = Dispatcher(settings, self._registry, self._teller, buckets)
+        self._store = _store(settings)
+        self.images = _images(settings)
+        self._sweeper = Sweeper(settings.files, self._store)
+        self.dispatcher = Dispatcher(settings, self._registry, self._teller, buckets, self._sweeper)
+        self.intake = Intake(self._store, self.images, self._sweeper)
         lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed)
         self._sockets = Sockets(settings, lobby, self._teller)
+        self._plain = Plain(settings, lobby, self._teller)
         self._watch: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
 
@@ -114,13 +139,19 @@ class _House:
             middlewares=middleware.all_of(settings),
             client_max_size=settings.limits.event_bytes,
         )
-        Rest(settings, self.dispatcher, self._tokens).attach(app, self._registry)
-        pages.attach(app, self._registry, _database_answers, page=settings.web.page)
+        bearer = Bearer(self.dispatcher, self._tokens)
+        uploads = Uploads(self.dispatcher, bearer, self.intake)
+        uploads.attach(app, BASE)
+        Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
+        Rest(settings, self.dispatcher, bearer, uploads).attach(app, self._registry)
+        pages.attach(app, self._registry, _database_answers, settings)
         self._sockets.attach(app)
+        self._plain.attach(app)
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=20
         )
         await self._runner.setup()
+        await _claim(settings, self._sweeper)
         self._watch = asyncio.create_task(self.feed.watch())
         return await _listen(self._runner, settings)
 
@@ -129,16 +160,57 @@ class _House:
         if self._runner is not None:
             for site in list(self._runner.sites):
                 await site.stop()
-        await self._sockets.close()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.dispatcher.settle(), _SETTLE_S)
+        await asyncio.gather(self._sockets.close(), self._plain.close())
+        await self._settle()
         if self._watch is not None:
             self._watch.cancel()
         self.feed.close()
         self._teller.typists.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        # What uploads asked for while everybody else was being let go.
+        await self._settle()
+        await self._sweeper.close()
+        await self.images.close()
         await self._tokens.close()
+
+    async def _settle(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.dispatcher.settle(), _SETTLE_S)
+
+
+def _store(settings: Settings) -> Store:
+    try:
+        return Store(Path(settings.files.folder), keep_free=settings.files.keep_free_bytes)
+    except OSError as error:
+        raise _no_folder(settings, error) from error
+
+
+def _no_folder(settings: Settings, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"files.folder: {settings.files.folder} cannot be written ({error.strerror})"
+    )
+
+
+def _images(settings: Settings) -> Images:
+    files = settings.files
+    limits = ImageLimits(
+        pixels=settings.limits.image_pixels,
+        frames=files.image_frames,
+        timeout_s=files.image_timeout_s,
+        cpu_s=files.image_cpu_s,
+        memory_bytes=files.image_memory_bytes,
+    )
+    return Images(limits, workers=files.image_workers)
+
+
+async def _claim(settings: Settings, sweeper: Sweeper) -> None:
+    """Begin to sweep the folder of files as the folder of this database."""
+    secret = await database.file_key()
+    try:
+        await sweeper.start(hashlib.sha256(f"folder {secret}".encode()).hexdigest())
+    except OSError as error:
+        raise _no_folder(settings, error) from error
 
 
 async def _database_answers() -> None:

@@ -1,21 +1,25 @@
 """Files and pages that are not requests: the chat page, descriptions, and what operators ask."""
 
 from collections.abc import Awaitable, Callable
-from html import escape
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
+from server import asyncapi, manual, openapi
+from server.config import Settings
 from server.dispatch import Registry
-from server.middleware import json
-from server.openapi import document, require_described
+from server.middleware import json, own_origin
 
 WEB = Path(__file__).parent / "web"
 
+# The client module: a wheel carries it inside web/, a checkout has it beside the server.
+_PACKED = WEB / "client"
+CLIENT = _PACKED if _PACKED.is_dir() else WEB.parents[1] / "clients" / "js"
+
 # Nothing but our own files runs or loads; people's pictures may come from elsewhere.
 _POLICY = (
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob: https:; "
+    "default-src 'self'; connect-src 'self'; img-src 'self' blob: https:; "
     "style-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
@@ -25,14 +29,27 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+# What some systems have no name for.
+_TYPES = {".woff2": "font/woff2"}
 
 Check = Callable[[], Awaitable[None]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def attach(app: web.Application, registry: Registry, ready: Check, *, page: bool) -> None:
+def attach(app: web.Application, registry: Registry, ready: Check, settings: Settings) -> None:
     """Add everything to an application; `ready` raises when the node cannot serve."""
-    described = document(registry)
-    require_described(app, described)
+    openapi.require_described(app, openapi.document(registry))
+    for path, handler in {**_health(ready), **_descriptions(registry, settings)}.items():
+        app.router.add_get(path, handler)
+        app.router.add_get(f"{path}/", handler)
+    app.router.add_get("/web/client/{path:.+}", _files_of(CLIENT))
+    app.router.add_get("/web/{path:.+}", _files_of(WEB))
+    if settings.web.page:
+        app.router.add_get("/", _chat(settings))
+
+
+def _health(ready: Check) -> dict[str, Handler]:
+    """Return what a balancer and an operator ask."""
 
     async def healthz(_: web.Request) -> web.Response:
         return json({"status": "ok"})
@@ -44,87 +61,55 @@ def attach(app: web.Application, registry: Registry, ready: Check, *, page: bool
             return json({"status": "unavailable", "database": False}, 503)
         return json({"status": "ok", "database": True})
 
-    async def openapi(_: web.Request) -> web.Response:
-        return json(described)
+    return {"/healthz": healthz, "/readyz": readyz}
+
+
+def _descriptions(registry: Registry, settings: Settings) -> dict[str, Handler]:
+    """Return what says how to talk to this server, to machines and to people."""
+
+    async def rest(_: web.Request) -> web.Response:
+        return json(openapi.document(registry))
+
+    async def sockets(request: web.Request) -> web.Response:
+        described = asyncapi.document(registry)
+        return json(asyncapi.at(described, own_origin(settings, request)))
+
+    @cache
+    def page() -> str:
+        return manual.page(registry, openapi.document(registry), asyncapi.document(registry))
 
     async def docs(_: web.Request) -> web.Response:
-        text = docs_page(registry, described)
-        return web.Response(text=text, content_type="text/html", headers=_HEADERS)
+        return web.Response(text=page(), content_type="text/html", headers=_HEADERS)
 
-    for path, handler in {
-        "/healthz": healthz,
-        "/readyz": readyz,
-        "/openapi.json": openapi,
-        "/docs": docs,
-    }.items():
-        app.router.add_get(path, handler)
-        app.router.add_get(f"{path}/", handler)
-    app.router.add_get("/web/{path:.+}", _asset)
-    if page:
-        app.router.add_get("/", _index)
+    return {"/openapi.json": rest, "/asyncapi.json": sockets, "/docs": docs}
 
 
-async def _index(_: web.Request) -> web.StreamResponse:
-    return web.FileResponse(WEB / "index.html", headers=_HEADERS)
+def _chat(settings: Settings) -> Handler:
+    """Return what sends the chat page, which the named origins may show in a frame."""
+    policy = " ".join((_POLICY, *settings.web.frame_ancestors))
+    headers = {**_HEADERS, "Content-Security-Policy": policy}
+
+    async def index(_: web.Request) -> web.StreamResponse:
+        return web.FileResponse(WEB / "index.html", headers=headers)
+
+    return index
 
 
-async def _asset(request: web.Request) -> web.StreamResponse:
-    """Send one of the page's files, and nothing from outside their folder."""
-    try:
-        file = (WEB / request.match_info["path"]).resolve()
-        ours = file.is_relative_to(WEB.resolve()) and file.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        raise web.HTTPNotFound from None
-    if not ours:
-        raise web.HTTPNotFound
-    return web.FileResponse(file, headers=_HEADERS)
+def _files_of(folder: Path) -> Handler:
+    """Return what sends one of a folder's files, and nothing from outside of it."""
+    home = folder.resolve()
 
+    async def send(request: web.Request) -> web.StreamResponse:
+        try:
+            file = (home / request.match_info["path"]).resolve()
+            ours = file.is_relative_to(home) and file.is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            raise web.HTTPNotFound from None
+        if not ours:
+            raise web.HTTPNotFound
+        response = web.FileResponse(file, headers=_HEADERS)
+        if file.suffix in _TYPES:
+            response.content_type = _TYPES[file.suffix]
+        return response
 
-def docs_page(registry: Registry, described: dict[str, Any]) -> str:
-    """Return the readable list of all requests, as a page that loads nothing from elsewhere."""
-    rest = [
-        _row(f"{method.upper()} {path}", operation["summary"], _names(operation))
-        for path, operations in described["paths"].items()
-        for method, operation in operations.items()
-    ]
-    events = [
-        _row(
-            request.name,
-            (request.schema.__doc__ or "").strip().split("\n")[0],
-            ", ".join(
-                name if field.is_required() else f"{name}?"
-                for name, field in request.schema.model_fields.items()
-            ),
-        )
-        for request in registry.requests.values()
-        if request.on_sockets
-    ]
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        "<title>Palabre: requests</title><link rel=stylesheet href=/web/docs.css>"
-        "<main><h1>Palabre</h1><p>All requests of this server. The same list for machines: "
-        "<a href=/openapi.json>openapi.json</a>.</p>"
-        f"<h2>REST</h2>{_table(rest)}<h2>Socket.IO</h2>{_table(events)}</main></html>"
-    )
-
-
-def _names(operation: dict[str, Any]) -> str:
-    parameters = [
-        one["name"] if one["required"] else f"{one['name']}?" for one in operation["parameters"]
-    ]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    schema = body.get("schema", {})
-    required = schema.get("required", ())
-    fields = [name if name in required else f"{name}?" for name in schema.get("properties", {})]
-    return ", ".join(parameters + fields)
-
-
-def _row(name: str, summary: str, fields: str) -> str:
-    cells = "".join(f"<td>{escape(text)}</td>" for text in (summary, fields))
-    return f"<tr><th scope=row><code>{escape(name)}</code></th>{cells}</tr>"
-
-
-def _table(rows: list[str]) -> str:
-    head = "<tr><th scope=col>request</th><th scope=col>what</th><th scope=col>fields</th></tr>"
-    return f"<table>{head}{''.join(rows)}</table>"
+    return send

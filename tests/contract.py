@@ -1,4 +1,4 @@
-"""Every REST answer of the suite, held against the server's own description of itself."""
+"""Every answer and event of the suite, held against the server's own description of itself."""
 
 import re
 from typing import Any
@@ -6,9 +6,14 @@ from typing import Any
 import aiohttp
 import jsonschema_rs
 
+from server import asyncapi
+from server.handlers import registry
+
 BASE = "/api/messaging/"
 _described: dict[str, Any] = {}
 _validators: dict[str, Any] = {}
+_spoken = asyncapi.document(registry())
+_broken: list[str] = []
 
 
 class Contract:
@@ -35,6 +40,50 @@ class Contract:
         schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
         _must_fit(schema["$ref"], answer)
 
+    def heard(self, name: str, data: Any) -> None:
+        """Note an event that is not what the description promises; `require_kept()` raises."""
+        key = f"socketio.{name.replace(':', '_')}.event"
+        message = _spoken["components"]["messages"].get(key)
+        if message is None:
+            _broken.append(f"{name} is not described")
+            return
+        problem = _problem(key, message["payload"], _spoken, data)
+        if problem is not None:
+            _broken.append(f"{name} {problem}")
+
+    def answered(self, name: object, answer: dict[str, Any]) -> None:
+        """Raise unless this answer to a request is one that the description promises."""
+        key = f"socketio.{str(name).replace(':', '_')}.answer"
+        message = _spoken["components"]["messages"].get(key)
+        if message is None:
+            # Only the plain door answers whoever comes in.
+            assert name == "auth" or not answer["ok"], f"{name} is not described"
+            return
+        done, refused = message["payload"]["oneOf"]
+        chosen = done if answer["ok"] else refused
+        problem = _problem(f"{key} {answer['ok']}", chosen, _spoken, answer)
+        assert problem is None, f"{name}: {problem}"
+
+    def framed(self, frame: dict[str, Any], asked: str | None = None) -> None:
+        """Note a frame of the plain WebSocket, to what was asked or nothing, as `heard` does."""
+        name = str(frame.get("event", asked))
+        key = f"plain.{name.replace(':', '_')}.{'event' if asked is None else 'answer'}"
+        message = _spoken["components"]["messages"].get(key)
+        if message is None:
+            if asked is None or frame.get("ok"):
+                _broken.append(f"{key} is not described")
+            return
+        problem = _problem(key, message["payload"], _spoken, frame)
+        if problem is not None:
+            _broken.append(f"{key} {problem}")
+
+
+def require_kept() -> None:
+    """Raise if an event was heard since the last look that the description does not promise."""
+    broken = _broken.copy()
+    _broken.clear()
+    assert not broken, "; ".join(broken)
+
 
 def _operation(method: str, path: str) -> Any:
     plain = "/" + path.split("?", maxsplit=1)[0].strip("/") + "/"
@@ -50,8 +99,14 @@ def _operation(method: str, path: str) -> Any:
 
 
 def _must_fit(reference: str, answer: Any) -> None:
-    if reference not in _validators:
-        schema = {"$ref": reference, "components": _described["components"]}
-        _validators[reference] = jsonschema_rs.validator_for(schema)
-    problem = next(_validators[reference].iter_errors(answer), None)
-    assert problem is None, f"{problem.instance_path}: {problem.message}"
+    problem = _problem(reference, {"$ref": reference}, _described, answer)
+    assert problem is None, problem
+
+
+def _problem(key: str, schema: dict[str, Any], described: dict[str, Any], data: Any) -> str | None:
+    """Return what is wrong with data, or None; a schema is compiled once, under its key."""
+    if key not in _validators:
+        whole = {**schema, "components": described["components"]}
+        _validators[key] = jsonschema_rs.validator_for(whole)
+    error = next(_validators[key].iter_errors(data), None)
+    return None if error is None else f"{error.instance_path}: {error.message}"

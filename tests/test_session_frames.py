@@ -40,10 +40,10 @@ DEEP = "[" * 60_000
         b"\x00\x01",
         b"",
     ],
-    ids=repr,
+    ids=lambda frame: repr(frame[:40]),
 )
 async def test_a_malformed_frame_ends_its_connection_and_only_that(
-    town: Town, ada: Person, bob: Person, frame: str | bytes
+    town: Town, logged: list[dict[str, Any]], ada: Person, bob: Person, frame: str | bytes
 ) -> None:
     talk = await ada.creates("direct", bob)
     hers, his = await ada.connects(), await bob.connects()
@@ -55,6 +55,8 @@ async def test_a_malformed_frame_ends_its_connection_and_only_that(
 
     await asyncio.wait_for(his.closed.wait(), 5)
     await is_gone(town, "bob")
+    cut = [line["address"] for line in logged if line["event"] == "connection cut"]
+    assert cut == ["127.0.0.1"]
     await ada.says(talk, "Still there?")
     assert await hers.heard_names() == ["message:created"]
 

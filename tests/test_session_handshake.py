@@ -8,6 +8,7 @@ import pytest
 
 from server.actions import repair, sync
 from server.realtime.feed import Feed
+from tests.doors import PlainDevice, fields
 from tests.eventually import becomes, is_gone, sessions
 from tests.people import Device, Person, Refused, Town
 
@@ -80,7 +81,10 @@ async def test_the_hello_says_everything_there_is_to_know(
             "metadata": {},
         },
         "protocol": 1,
-        "features": ["sync", "receipts", "typing", "edit", "delete", "archive", "members"],
+        "features": [
+            *("sync", "receipts", "typing", "edit", "delete", "archive", "members"),
+            "uploads",
+        ],
         "limits": town.settings.limits.to_wire(),
         "joined": {talk["id"]: said["event_seq"]},
         "user_seq": 1,
@@ -275,6 +279,116 @@ async def test_a_removal_told_after_its_conversation_was_hosted_still_unseats(
         "conversation:removed",
     ]
     assert await his.heard_names() == ["message:created"]
+
+
+# The plain WebSocket
+
+
+@pytest.mark.parametrize("point", WINDOWS)
+async def test_who_is_removed_while_coming_in_to_a_conversation_is_closed(
+    window: Window, ada: Person, bob: Person, cleo: Person, point: str
+) -> None:
+    talk = await ada.creates("group", bob, cleo)
+    path = f"conversations/{talk['id']}/participants/bob/"
+    window.at(point, lambda: ada.delete(path))
+    his = PlainDevice(bob, talk["id"])
+
+    await his.reach()
+    answer = await his.answer("auth", fields(bob))
+    assert await his.ended() == 4404
+    await ada.says(talk, "He is gone")
+
+    told = point == "after the snapshot"
+    assert answer["ok"] is told
+    assert [name for name, _ in his.frames][:1] == (["participant:removed"] if told else [])
+    assert "message:created" not in [name for name, _ in his.frames]
+
+
+@pytest.mark.parametrize("point", ["after hosting", "after the snapshot"])
+async def test_who_is_removed_and_added_again_while_coming_in_to_a_conversation_hears_it(
+    window: Window, ada: Person, bob: Person, point: str
+) -> None:
+    talk = await ada.creates("group", bob)
+    path = f"conversations/{talk['id']}/participants/"
+
+    async def out_and_in() -> None:
+        await ada.delete(f"{path}bob/")
+        await ada.post(path, {"user_ids": ["bob"]})
+
+    window.at(point, out_and_in)
+    his = PlainDevice(bob, talk["id"])
+
+    await his.open(fields(bob))
+    await ada.says(talk, "Still here?")
+
+    assert (await his.heard_names())[-1] == "message:created"
+
+
+async def test_who_leaves_while_coming_in_to_a_conversation_leaves_nothing_behind(
+    window: Window, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    his = PlainDevice(bob, talk["id"])
+    await his.reach()
+    window.at("after hosting", his.cut)
+    await his.send_raw(json.dumps({"event": "auth", "data": {"token": bob.token}}))
+
+    await becomes(his.closed.is_set)
+    await is_gone(town, "bob")
+    await becomes(lambda: not town.node.feed._people)
+    assert town.node.feed._conversations == {}
+
+
+@pytest.mark.logs_errors
+async def test_a_failure_while_coming_in_to_a_conversation_says_whether_to_try_again(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    for failure, error, code in (
+        (OSError("connection refused"), "unavailable", 1013),
+        (RuntimeError("it fell over"), "internal", 1011),
+    ):
+
+        async def fails(*_: Any, failure: Exception = failure, **__: Any) -> Any:
+            raise failure
+
+        monkeypatch.setattr(sync, "heads", fails)
+        his = PlainDevice(bob, talk["id"])
+        with pytest.raises(Refused) as refused:
+            await his.open(fields(bob))
+        assert (refused.value.code, his.code) == (error, code)
+        assert refused.value.error["retryable"] is True
+        assert "fell over" not in str(his.reason)
+    assert sessions(town, "bob") == 0
+
+
+@pytest.mark.settings(
+    limits={"message_chars": 60_000, "output_bytes": 65_536, "sync_bytes": 65_536}
+)
+async def test_more_than_can_wait_is_said_while_somebody_comes_in(
+    window: Window, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+
+    async def much() -> None:
+        for _ in range(2):
+            await ada.says(talk, "x" * 60_000)
+
+    window.at("after the snapshot", much)
+    his = PlainDevice(bob, talk["id"])
+    await his.reach()
+    await his.send_raw(json.dumps({"event": "auth", "data": {"token": bob.token}}))
+
+    assert await his.ended() == 4429
+    await is_gone(town, "bob")
+
+
+async def test_a_connection_is_not_compressed(bob: Person) -> None:
+    his = Device(bob)
+
+    await his.reach(compress=15)
+
+    assert "Sec-WebSocket-Extensions" not in his._ws._response.headers
 
 
 # What may stand in `auth`

@@ -202,6 +202,7 @@ class Feed:
         for device in self._hub.devices_of(user_id):
             line.moved[user_id] = number
             self._hub.unseat(device, line.target)
+            device.dismissed(line.target)
 
     def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
         """Have a line for a conversation from the moment one of its members here came in.
@@ -236,11 +237,11 @@ class Feed:
             line.going[user_id] = at
 
     def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
-        packet = frames.event(event.name, data)
+        frame = frames.event(event.name, data)
         if event.room is Room.CONVERSATION:
-            self._hub.to_conversation(event.target, packet, event.number)
+            self._hub.to_conversation(event.target, frame, event.number)
         else:
-            self._hub.to_person(event.target, packet, event.number)
+            self._hub.to_person(event.target, frame, event.number)
 
     # Repair
 
@@ -303,11 +304,11 @@ class Feed:
         body: dict[str, Any] = {"within_ms": RESYNC_WITHIN_MS}
         if of_room:
             body["conversation_ids"] = [line.target]
-        packet = frames.event("session:resync", body)
+        frame = frames.event("session:resync", body)
         if of_room:
-            self._hub.to_conversation(line.target, packet, None)
+            self._hub.to_conversation(line.target, frame, None)
         else:
-            self._hub.to_person(line.target, packet, None)
+            self._hub.to_person(line.target, frame, None)
 
     async def watch(self) -> None:
         """Compare heads for ever, so that a loss nobody noticed is found within two seconds."""

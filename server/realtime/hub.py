@@ -8,6 +8,8 @@ names.
 from collections import OrderedDict
 from typing import Protocol
 
+from server.realtime.frames import Frame
+
 
 class Listener(Protocol):
     """A connection, as far as the hub knows it."""
@@ -20,11 +22,17 @@ class Listener(Protocol):
     def user_id(self) -> str:
         """Return whose connection it is."""
 
-    def hear(self, packet: str, *, conversation: str, number: int | None) -> None:
-        """Take a packet of a conversation (or, with an empty name, of the person's own room)."""
+    def hear(self, frame: Frame, *, conversation: str, number: int | None) -> None:
+        """Take a frame of a conversation (or, with an empty name, of the person's own room)."""
+
+    def may_hear(self, conversation_id: str) -> bool:
+        """Return whether this connection may have a seat in a conversation of its person."""
 
     def admitted(self, conversation_id: str) -> None:
         """Learn that the person came into a conversation while connected."""
+
+    def dismissed(self, conversation_id: str) -> None:
+        """Learn that the person is no longer in a conversation, once all of it was heard."""
 
 
 class Hub:
@@ -55,7 +63,7 @@ class Hub:
     def seat(self, listener: Listener, conversation_id: str) -> None:
         """Let a connection hear a conversation; naming it again makes it the most recent."""
         seats = self._seats.get(listener.id)
-        if seats is None:
+        if seats is None or not listener.may_hear(conversation_id):
             return
         seats[conversation_id] = None
         seats.move_to_end(conversation_id)
@@ -91,12 +99,12 @@ class Hub:
         """Return whether anybody here hears a conversation."""
         return conversation_id in self._rooms
 
-    def to_conversation(self, conversation_id: str, packet: str, number: int | None) -> None:
-        """Hand a packet to everybody who hears a conversation."""
+    def to_conversation(self, conversation_id: str, frame: Frame, number: int | None) -> None:
+        """Hand a frame to everybody who hears a conversation."""
         for listener in self.listeners_of(conversation_id):
-            listener.hear(packet, conversation=conversation_id, number=number)
+            listener.hear(frame, conversation=conversation_id, number=number)
 
-    def to_person(self, user_id: str, packet: str, number: int | None) -> None:
-        """Hand a packet to all of a person's devices."""
+    def to_person(self, user_id: str, frame: Frame, number: int | None) -> None:
+        """Hand a frame to all of a person's devices."""
         for listener in self.devices_of(user_id):
-            listener.hear(packet, conversation="", number=number)
+            listener.hear(frame, conversation="", number=number)

@@ -17,6 +17,7 @@ from server.dispatch import Dispatcher
 from server.errors import (
     ClientError,
     InternalError,
+    NotFoundError,
     RateLimitedError,
     UnauthorizedError,
     ValidationFailedError,
@@ -32,7 +33,7 @@ from server.realtime.session import Session, Transport
 from server.schemas.requests import Sync
 
 PROTOCOL = 1
-FEATURES = ("sync", "receipts", "typing", "edit", "delete", "archive", "members")
+FEATURES = ("sync", "receipts", "typing", "edit", "delete", "archive", "members", "uploads")
 
 log = get_logger("server.connections")
 
@@ -83,10 +84,13 @@ class Lobby:
         self._hub = hub
         self._feed = feed
 
-    async def open(self, knock: Knock, auth: object) -> Opening:
-        """Return the session of somebody with a valid token; raises nothing but `ClientError`."""
+    async def open(self, knock: Knock, auth: object, *, about: str | None = None) -> Opening:
+        """Return the session of somebody with a valid token; raises nothing but `ClientError`.
+
+        With `about` it is a session about that conversation only, which its person must be in.
+        """
         try:
-            return await self._open(knock, auth)
+            return await self._open(knock, auth, about)
         except ClientError as error:
             log.info(
                 "connection refused",
@@ -102,7 +106,7 @@ class Lobby:
             log.exception("connection failed", address=knock.address)
             raise InternalError from error
 
-    async def _open(self, knock: Knock, auth: object) -> Opening:
+    async def _open(self, knock: Knock, auth: object, about: str | None) -> Opening:
         fields = _fields(auth)
         identity = await self._tokens.verify(_token(knock, fields))
         asked = self._asked(fields)
@@ -113,7 +117,7 @@ class Lobby:
         if len(self._hub.devices_of(user["id"])) >= limits.sockets_per_user:
             message = f"One person may have {limits.sockets_per_user} connections."
             raise RateLimitedError(message, retry_after_ms=10_000)
-        session = self._session(knock, identity, user)
+        session = self._session(knock, identity, user, about)
         self._hub.enter(session)
         try:
             return await self._seated(session, identity, user, asked)
@@ -132,7 +136,9 @@ class Lobby:
             return None
         return self._dispatcher.parse(Sync, given)
 
-    def _session(self, knock: Knock, identity: Identity, user: dict[str, Any]) -> Session:
+    def _session(
+        self, knock: Knock, identity: Identity, user: dict[str, Any], about: str | None
+    ) -> Session:
         session_id = new_id()
         caller = people.caller(identity, user, session_id)
         return Session(
@@ -143,6 +149,7 @@ class Lobby:
             self._tokens,
             self._hub,
             self._feed,
+            about=about,
         )
 
     async def _seated(
@@ -152,8 +159,7 @@ class Lobby:
         limits = call.settings.limits
         await self._feed.host_person(session.user_id)
         before = await sync.heads(call, joined=limits.joined)
-        named = [id_ for id_ in before.heads if asked is not None and id_ in asked.cursors]
-        wanted = list(dict.fromkeys([*named, *before.recent]))[: limits.joined]
+        wanted = _wanted(session, before, asked)[: limits.joined]
         for conversation_id in reversed(wanted):
             self._hub.seat(session, conversation_id)
         await self._feed.host(wanted)
@@ -165,6 +171,7 @@ class Lobby:
 
         await self._dispatcher.run(look(), what="connect")
         heads, answer, unread_total = read[0]
+        _require_member(session, heads)
         seats = self._hub.seats_of(session)
         ready: dict[str, Any] = {
             "session_id": session.id,
@@ -182,6 +189,21 @@ class Lobby:
         if answer is not None:
             ready["sync"] = answer
         return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
+
+
+def _wanted(session: Session, before: sync.Heads, asked: Sync | None) -> list[str]:
+    """Return the conversations to take seats in, the most wanted first."""
+    if session.about is not None:
+        _require_member(session, before)
+        return [session.about]
+    named = [id_ for id_ in before.heads if asked is not None and id_ in asked.cursors]
+    return list(dict.fromkeys([*named, *before.recent]))
+
+
+def _require_member(session: Session, heads: sync.Heads) -> None:
+    """Refuse a session about a conversation that its person is not in, or that does not exist."""
+    if session.about is not None and session.about not in heads.heads:
+        raise NotFoundError
 
 
 def _fields(auth: object) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from server.auth import Tokens
@@ -14,22 +15,33 @@ from server.logs import get_logger
 from server.permissions import Caller
 from server.realtime import frames
 from server.realtime.feed import Feed
+from server.realtime.frames import Frame
 from server.realtime.hub import Hub
 
 log = get_logger("server.requests")
 
 
+class Ending(Enum):
+    """Why the server ends a connection."""
+
+    EXPIRED = auto()
+    REMOVED = auto()
+    LATE = auto()
+    OVERFLOWING = auto()
+    STOPPING = auto()
+
+
 class Transport(Protocol):
     """The way to one client; nothing here waits but `room()`."""
 
-    def write(self, packet: str, *, durable: bool) -> None:
-        """Queue a packet; what is not durable may be left out for a client that is slow."""
+    def write(self, frame: Frame, *, durable: bool) -> None:
+        """Queue a frame; what is not durable may be left out for a client that is slow."""
 
     async def room(self) -> None:
         """Wait until less than half of what may be unsent is unsent."""
 
-    def end(self) -> None:
-        """Close the connection so that the client comes back by itself."""
+    def end(self, why: Ending) -> None:
+        """Close the connection after what is queued, so that the client can come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +50,22 @@ class Asked:
 
     name: object
     data: object
-    ack_id: int | None
+    ack_id: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     conversation: str
     number: int | None
-    packet: str
+    frame: Frame
 
 
 class Session:
-    """Hears for a person and asks for them; begins silent, until `begin()`."""
+    """Hears for a person and asks for them; begins silent, until `begin()`.
+
+    With `about` it hears that conversation and the person's own room only, and ends when the person
+    is no longer in it.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 (what a connection needs, given once)
         self,
@@ -60,16 +76,19 @@ class Session:
         tokens: Tokens,
         hub: Hub,
         feed: Feed,
+        *,
+        about: str | None = None,
     ) -> None:
         """Make the session of a person whose token was accepted."""
         self.id = session_id
         self.caller = caller
+        self.about = about
         self._transport = transport
         self._dispatcher = dispatcher
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
-        self._begun = False
+        self._begun = self._is_answering = self._is_dismissed = False
         self._kept: list[_Kept] = []
         self._kept_bytes = 0
         self._admitted: set[str] = set()
@@ -92,15 +111,15 @@ class Session:
 
     # Hearing
 
-    def hear(self, packet: str, *, conversation: str, number: int | None) -> None:
-        """Take a packet of a conversation (or, with an empty name, of the person's own room)."""
-        kept = _Kept(conversation, number, packet)
+    def hear(self, frame: Frame, *, conversation: str, number: int | None) -> None:
+        """Take a frame of a conversation (or, with an empty name, of the person's own room)."""
+        kept = _Kept(conversation, number, frame)
         if not self._begun:
             self._keep(self._kept, kept)
         elif conversation in self._pending:
             self._keep(self._pending[conversation], kept)
         elif not self._has_read(conversation, number):
-            self._transport.write(packet, durable=number is not None)
+            self._transport.write(frame, durable=number is not None)
 
     def _has_read(self, conversation: str, number: int | None) -> bool:
         """Return whether a number is older than what this connection began with.
@@ -119,16 +138,31 @@ class Session:
             self._floors[conversation] = number
 
     def _keep(self, into: list[_Kept], kept: _Kept) -> None:
-        self._kept_bytes += len(kept.packet)
+        self._kept_bytes += kept.frame.size
         if self._kept_bytes > self._limits.output_bytes:
-            self._transport.end()
+            self._transport.end(Ending.OVERFLOWING)
             return
         into.append(kept)
+
+    def may_hear(self, conversation_id: str) -> bool:
+        """Return whether this connection may have a seat in a conversation of its person."""
+        return self.about is None or conversation_id == self.about
 
     def admitted(self, conversation_id: str) -> None:
         """Learn that the person came into a conversation while connecting."""
         if not self._begun:
             self._admitted.add(conversation_id)
+
+    def dismissed(self, conversation_id: str) -> None:
+        """End when the person is no longer in the conversation that this connection is about.
+
+        A request that is being answered, perhaps the one to leave, still gets its answer. What
+        happens before the hello is judged by the hello.
+        """
+        if self._begun and conversation_id == self.about:
+            self._is_dismissed = True
+            if not self._is_answering:
+                self._transport.end(Ending.REMOVED)
 
     def begin(self, ready: dict[str, Any], heads: Mapping[str, int], user_seq: int) -> None:
         """Say hello, then what was said since the hello was read, then listen to requests.
@@ -143,10 +177,13 @@ class Session:
         self._transport.write(frames.event("session:ready", ready), durable=True)
         for kept in self._kept:
             if self._is_news(kept, heads, user_seq):
-                self._transport.write(kept.packet, durable=kept.number is not None)
-        for conversation_id in self._hub.seats_of(self):
+                self._transport.write(kept.frame, durable=kept.number is not None)
+        seats = self._hub.seats_of(self)
+        for conversation_id in seats:
             self._begin_after(conversation_id, heads.get(conversation_id, 0))
         self._begun, self._kept, self._kept_bytes = True, [], 0
+        if self.about is not None and self.about not in seats:
+            self._transport.end(Ending.REMOVED)
         self._worker = asyncio.get_running_loop().create_task(self._work())
 
     def _is_news(self, kept: _Kept, heads: Mapping[str, int], user_seq: int) -> bool:
@@ -160,19 +197,20 @@ class Session:
     # Seats, as `sync` moves them
 
     async def seat(self, conversation_ids: Sequence[str]) -> None:
-        """Take pending seats in these conversations."""
+        """Take pending seats in these conversations, as far as this connection may hear them."""
         heard = set(self._hub.seats_of(self))
-        new = [id_ for id_ in conversation_ids if id_ not in heard]
+        named = [id_ for id_ in conversation_ids if self.may_hear(id_)]
+        new = [id_ for id_ in named if id_ not in heard]
         for id_ in new:
             self._pending[id_] = []
-        for id_ in conversation_ids:
+        for id_ in named:
             self._hub.seat(self, id_)
         await self._feed.host(new)
 
     def settle(self, heads: Mapping[str, int]) -> list[str]:
         """Hear the conversations that were read, each from after its head on, and no others.
 
-        Returns those that are no longer heard instead.
+        Returns those that are no longer heard instead, and those that are not heard at all.
         """
         pending, self._pending, self._kept_bytes = self._pending, {}, 0
         for id_, said in pending.items():
@@ -183,13 +221,13 @@ class Session:
             self._begin_after(id_, heads[id_])
             for kept in said:
                 if kept.number is None or kept.number > heads[id_]:
-                    self._transport.write(kept.packet, durable=kept.number is not None)
+                    self._transport.write(kept.frame, durable=kept.number is not None)
         seats = self._hub.seats_of(self)
         spare = seats[: max(0, len(seats) - self._limits.joined)] if heads else []
         for id_ in spare:
             self._hub.unseat(self, id_)
             self._feed.release([id_])
-        return spare
+        return [*spare, *(id_ for id_ in heads if not self.may_hear(id_))]
 
     # Asking
 
@@ -203,19 +241,19 @@ class Session:
             asked = await self._inbox.get()
             await self._transport.room()
             started = asyncio.get_running_loop().time()
-            name = _printable(asked.name)
+            self._is_answering = True
             code, answer = await self._answer(asked)
-            if asked.ack_id is not None:
-                packet = frames.acknowledgement(asked.ack_id, answer)
-                self._transport.write(packet, durable=True)
-            elif not answer["ok"]:
-                failed = {"event": name, "error": answer["error"]}
-                self._transport.write(frames.event("request:failed", failed), durable=True)
+            self._is_answering = False
+            frame = reply(asked, answer)
+            if frame is not None:
+                self._transport.write(frame, durable=True)
+            if self._is_dismissed:
+                self._transport.end(Ending.REMOVED)
             took = (asyncio.get_running_loop().time() - started) * 1_000
             log.info(
                 "request",
                 user=self.user_id,
-                request=name,
+                request=_printable(asked.name),
                 code=code,
                 ms=round(took, 1),
             )
@@ -225,7 +263,7 @@ class Session:
             request = self._dispatcher.find(str(asked.name))
             reply = await self._dispatcher.ask(request, self.caller, asked.data, connection=self)
         except ClientError as error:
-            return error.code, {"ok": False, "error": error.to_wire()}
+            return error.code, refused(error)
         return "ok", {"ok": True, "data": reply}
 
     # Time
@@ -250,7 +288,7 @@ class Session:
     def _expire(self) -> None:
         body = {"code": "token_expired", "reconnect": True}
         self._transport.write(frames.event("session:closed", body), durable=True)
-        self._transport.end()
+        self._transport.end(Ending.EXPIRED)
 
     async def renew(self, token: str) -> int:
         """Live on with a fresh token of the same person; return until when, in milliseconds."""
@@ -272,6 +310,21 @@ class Session:
         self._dispatcher.forget(self.caller)
         self._feed.release(self._hub.leave(self))
         self._feed.release_person(self.user_id)
+
+
+def refused(error: ClientError) -> dict[str, Any]:
+    """Return the answer that says no."""
+    return {"ok": False, "error": error.to_wire()}
+
+
+def reply(asked: Asked, answer: dict[str, Any]) -> Frame | None:
+    """Return the frame of an answer; who gave no id to answer to hears of refusals only."""
+    if asked.ack_id is not None:
+        return frames.answer(asked.ack_id, answer)
+    if answer["ok"]:
+        return None
+    failed = {"event": _printable(asked.name), "error": answer["error"]}
+    return frames.event("request:failed", failed)
 
 
 def _printable(name: object) -> str:

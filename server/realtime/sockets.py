@@ -6,6 +6,7 @@ packets that are encoded already go straight into each connection's queue.
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,7 +15,8 @@ import orjson
 import socketio
 from aiohttp import web
 from engineio.async_drivers.aiohttp import WebSocket, translate_request
-from engineio.packet import MESSAGE
+from engineio.async_socket import AsyncSocket
+from engineio.packet import MESSAGE, NOOP
 from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
 from socketio import packet as socketio_packet
@@ -22,18 +24,18 @@ from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from server.config import Settings
 from server.dispatch import read_json
-from server.errors import ClientError, NotFoundError, ValidationFailedError
+from server.errors import ClientError, NotFoundError, UnavailableError, ValidationFailedError
 from server.logs import get_logger
 from server.middleware import refusal
-from server.realtime.lobby import Lobby, Opening
-from server.realtime.session import Asked, Session
+from server.realtime.connection import LAST_WORDS_S, Connection, end_all
+from server.realtime.frames import Frame
+from server.realtime.lobby import Lobby
+from server.realtime.output import Output
+from server.realtime.session import Asked, Ending
 from server.realtime.teller import Teller
 
 PATH = "socket.io"
-SHED_BYTES = 262_144
-"""With more than this unsent, a client is spared what is not durable."""
 
-_LAST_WORDS_S = 1.0
 _SEPARATOR = "\x1e"
 _TRANSPORTS = "use transports: ['websocket'] or switch on realtime.transports"
 
@@ -73,33 +75,23 @@ class _Packet(socketio_packet.Packet):  # type: ignore[misc]
         return 0
 
 
-class _Output(asyncio.Queue[Any]):
-    """What waits to be sent to one client, with its size."""
-
-    unsent = 0
-
-    def _put(self, item: Any) -> None:
-        self.unsent += _size(item)
-        super()._put(item)
-
-    def _get(self) -> Any:
-        item = super()._get()
-        self.unsent -= _size(item)
-        return item
-
-
-def _size(item: Any) -> int:
-    data = getattr(item, "data", None)
-    return len(data) if isinstance(data, str | bytes) else 0
-
-
 class _WebSocket(WebSocket):  # type: ignore[misc]
-    """A WebSocket that ends at the first frame no client sends."""
+    """A WebSocket that ends at the first frame no client sends, and compresses nothing."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.StreamResponse:
+        # Compressing costs about 100 KiB of memory for each connection.
+        bound = self.server.max_http_buffer_size
+        self._sock = web.WebSocketResponse(max_msg_size=bound, compress=False)
+        await self._sock.prepare(environ["aiohttp.request"])
+        self.environ = environ
+        await self.handler(self)
+        return self._sock
 
     async def wait(self) -> str:
         frame = await super().wait()
         if not _is_engine_packet(frame):
-            log.warning("connection cut", why="malformed frame")
+            address = self.environ["aiohttp.request"].remote or ""
+            log.warning("connection cut", address=address, why="malformed frame")
             raise OSError
         return str(frame)
 
@@ -135,8 +127,12 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._async = {**self._async, "websocket": _WebSocket, "translate_request": _environ}
         # The connections of those who began with long polling and went on from there.
         self.upgrades = WeakValueDictionary[str, web.Request]()
+        self.is_stopping = False
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        if self.is_stopping and "sid" not in request.query:
+            # Who polls comes back at once, over a connection that is open still.
+            return refusal(UnavailableError())
         transport = request.query.get("transport", "polling")
         if transport not in self.transports:
             allowed = _TRANSPORTS if transport == "polling" else f"must be of {self.transports}"
@@ -151,76 +147,69 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
         response: web.StreamResponse = await super().handle_request(request)
         return response
 
-    def create_queue(self, *args: Any, **kwargs: Any) -> _Output:
-        return _Output(*args, **kwargs)
+    def create_queue(self, *args: Any, **kwargs: Any) -> Output:
+        return Output(*args, **kwargs)
 
 
-class _Line:
-    """The way to one client, over the library's queue."""
+class _Connection(Connection):
+    """A client of Socket.IO, over the library's queue."""
 
-    def __init__(self, engine: _Engine, eio_sid: str, request: web.Request, bound: int) -> None:
-        self.transport = self
-        self.address = request.remote or ""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        self.header_token = token.strip() if scheme.lower() == "bearer" else None
-        self.query_token = "token" in request.query
-        self.session: Session | None = None
-        self.opening: Opening | None = None
-        # Whether somebody is in or on the way in, and whether the client is gone.
-        self.is_taken = self.is_gone = False
-        self.since = asyncio.get_running_loop().time()
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, engine: _Engine, eio_sid: str, request: web.Request, **house: Any) -> None:
+        super().__init__(request, **house)
+        # Whether somebody is in or on the way in.
+        self.is_taken = False
         self._engine = engine
         self._eio_sid = eio_sid
         self._request = request
-        self._bound = bound
         self._ending: asyncio.Future[None] | None = None
 
-    def hurry(self, within_s: float | None) -> None:
-        """Cut the connection unless somebody is let in in time; None: there is no hurry now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if within_s is not None:
-            self._timer = asyncio.get_running_loop().call_later(within_s, self.abort)
+    @property
+    def _socket(self) -> AsyncSocket | None:
+        return self._engine.sockets.get(self._eio_sid)
 
-    def _queue(self) -> _Output | None:
-        socket = self._engine.sockets.get(self._eio_sid)
+    @property
+    def _polls(self) -> bool:
+        return self._socket is not None and not self._socket.upgraded
+
+    def output(self) -> Output | None:
+        socket = self._socket
         return None if socket is None or socket.closed else socket.queue
 
-    def write(self, packet: str, *, durable: bool) -> None:
-        queue = self._queue()
-        if queue is None or (not durable and queue.unsent > SHED_BYTES):
-            return
-        if queue.unsent + len(packet) > self._bound:
-            log.warning("connection cut", address=self.address, why="it does not read")
+    def wired(self, frame: Frame) -> EnginePacket:
+        return EnginePacket(MESSAGE, data=frame.packet)
+
+    def end(self, why: Ending) -> None:
+        output = self.output()
+        if why is Ending.LATE or output is None or (self._polls and output.empty()):
             self.abort()
             return
-        queue.put_nowait(EnginePacket(MESSAGE, data=packet))
-
-    async def room(self) -> None:
-        """Wait until less than half of what may be unsent is unsent."""
-        queue = self._queue()
-        while queue is not None and queue.unsent > self._bound // 2:
-            await asyncio.sleep(0.02)
-            queue = self._queue()
-
-    def end(self) -> None:
-        """Close the connection after what is queued, or soon if the client does not read."""
-        queue = self._queue()
-        if queue is not None:
-            queue.put_nowait(None)
-        asyncio.get_running_loop().call_later(_LAST_WORDS_S, self.abort)
+        if not self._polls:
+            output.put_nowait(None)
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, self.abort)
 
     def abort(self) -> None:
-        """Cut the connection now."""
-        socket = self._engine.sockets.get(self._eio_sid)
-        if socket is not None and not socket.upgraded:
-            self._ending = asyncio.ensure_future(self._engine.disconnect(self._eio_sid))
+        socket = self._socket
+        if socket is not None and self._polls:
+            # Without a packet that says so: the Python client does not come back after one.
+            reason = self._engine.reason.SERVER_DISCONNECT
+            self._ending = asyncio.ensure_future(
+                socket.close(wait=False, abort=True, reason=reason)
+            )
             return
         request = self._engine.upgrades.get(self._eio_sid, self._request)
         if request.transport is not None:
             request.transport.abort()
+
+    def gone(self) -> None:
+        super().gone()
+        socket = self._socket
+        if socket is not None and self._polls:
+            # The request that waits for news; some clients wait for its end.
+            socket.queue.put_nowait(EnginePacket(NOOP))
+
+    def leave(self, reason: str) -> None:
+        super().leave(reason)
+        self.is_taken = False
 
 
 class _Server(socketio.AsyncServer):  # type: ignore[misc]
@@ -273,10 +262,7 @@ class Sockets:
 
     def __init__(self, settings: Settings, lobby: Lobby, teller: Teller) -> None:
         """Make the door; `attach()` hangs it into an application."""
-        self._settings = settings
-        self._lobby = lobby
-        self._teller = teller
-        self._lines: dict[str, _Line] = {}
+        self._connections: dict[str, _Connection] = {}
         realtime = settings.realtime
         self._server = _Server(
             self,
@@ -295,6 +281,9 @@ class Sockets:
         )
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
+        self._connection = partial(
+            _Connection, self._server.eio, lobby=lobby, teller=teller, limits=settings.limits
+        )
 
     def attach(self, app: web.Application) -> None:
         """Serve Socket.IO under its path of an application."""
@@ -304,98 +293,71 @@ class Sockets:
 
     def arrived(self, eio_sid: str, request: web.Request) -> None:
         """Give a fresh connection a few seconds to say who it is."""
-        limits = self._settings.limits
-        line = _Line(self._server.eio, eio_sid, request, limits.output_bytes)
-        self._lines[eio_sid] = line
-        line.hurry(limits.authenticate_s)
+        connection = self._connections[eio_sid] = self._connection(eio_sid, request)
+        connection.hurry()
 
     def refused(self, eio_sid: str, namespace: str) -> ClientError | None:
         """Return why this connection must not be opened now, if it must not."""
-        line = self._lines.get(eio_sid)
+        connection = self._connections.get(eio_sid)
         if namespace != "/":
             return NotFoundError("There is no such namespace; connect to /.")
-        if line is None or line.is_taken:
+        if connection is None or connection.is_taken:
             return ValidationFailedError("This connection is connected already.")
-        line.is_taken = True
+        connection.is_taken = True
         return None
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:  # noqa: ARG002
-        line = self._lines.get(self._server.manager.eio_sid_from_sid(sid, "/"))
-        if line is None:
+        connection = self._by_sid(sid)
+        if connection is None:
             raise Refusal
         try:
-            line.opening = await self._lobby.open(line, auth)
+            await connection.let_in(auth)
         except ClientError as error:
-            line.is_taken = False
+            connection.is_taken = False
             raise Refusal(error.message, error.to_wire()) from error
-        if line.is_gone:
-            # It left while it was being let in.
-            self._end(line, "transport close")
+
+    def _by_sid(self, sid: str) -> _Connection | None:
+        return self._connections.get(self._server.manager.eio_sid_from_sid(sid, "/"))
 
     def begin(self, eio_sid: str) -> None:
         """Start a session whose client has just been told that it is in."""
-        line = self._lines.get(eio_sid)
-        if line is None or line.opening is None:
-            return
-        line.session, opening, line.opening = line.opening.session, line.opening, None
-        line.hurry(None)
-        opening.begin()
-        took = (asyncio.get_running_loop().time() - line.since) * 1_000
-        log.info(
-            "connected",
-            user=line.session.user_id,
-            address=line.address,
-            code="ok",
-            ms=round(took, 1),
-        )
+        connection = self._connections.get(eio_sid)
+        if connection is not None:
+            connection.begin()
 
     async def asked(self, eio_sid: str, ack_id: int | None, data: list[Any]) -> None:
         """Put a request in its session's line."""
-        line = self._lines.get(eio_sid)
-        if line is not None and line.session is not None:
-            await line.session.ask(Asked(data[0], data[1] if len(data) > 1 else {}, ack_id))
+        connection = self._connections.get(eio_sid)
+        if connection is not None and connection.session is not None:
+            await connection.session.ask(Asked(data[0], data[1] if len(data) > 1 else {}, ack_id))
 
     def malformed(self, eio_sid: str, error: Exception) -> None:
         """End a connection that sent what no client sends."""
-        line = self._lines.get(eio_sid)
-        if line is not None:
-            log.warning("connection cut", address=line.address, why=f"malformed frame: {error}")
-            line.abort()
+        connection = self._connections.get(eio_sid)
+        if connection is not None:
+            connection.malformed(error)
+            connection.abort()
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         """End the session of a client that left; the library may call this a second time."""
-        line = self._lines.get(self._server.manager.eio_sid_from_sid(sid, "/"))
-        if line is not None:
-            line.hurry(self._settings.limits.authenticate_s)
-            self._end(line, reason)
+        connection = self._by_sid(sid)
+        if connection is not None:
+            connection.hurry()
+            connection.leave(str(reason))
 
     def gone(self, eio_sid: str) -> None:
         """Forget a connection that has ended, whether or not it had a session."""
-        line = self._lines.pop(eio_sid, None)
-        if line is not None:
-            line.hurry(None)
-            line.is_gone = True
-            self._end(line, "transport close")
-
-    def _end(self, line: _Line, reason: str) -> None:
-        session = line.session or (line.opening.session if line.opening else None)
-        line.session = line.opening = None
-        line.is_taken = False
-        if session is None:
-            return
-        session.end()
-        self._teller.typists.gone(session.id)
-        took = asyncio.get_running_loop().time() - line.since
-        log.info("disconnected", user=session.user_id, why=str(reason), seconds=round(took, 1))
+        connection = self._connections.pop(eio_sid, None)
+        if connection is not None:
+            connection.gone()
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
-        for line in list(self._lines.values()):
-            line.end()
-        deadline = asyncio.get_running_loop().time() + _LAST_WORDS_S + 0.3
-        # The library tells nobody when it is done.
-        while self._server.eio.sockets and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        for line in list(self._lines.values()):
-            line.abort()
+        self._server.eio.is_stopping = True
+        sockets = self._server.eio.sockets
+
+        def remain() -> bool:
+            return any(not socket.closed for socket in sockets.values())
+
+        await end_all(list(self._connections.values()), remain=remain)
         await self._server.shutdown()
