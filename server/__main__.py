@@ -92,6 +92,35 @@ def migrate_command(path: Path | None) -> None:
     app.migrate(settings)
 
 
+@cli.command("check")
+@click.argument("url")
+@click.option(
+    "--token-a", required=True, envvar="CHECK_TOKEN_A", help="One person's token, - reads it."
+)
+@click.option(
+    "--token-b", required=True, envvar="CHECK_TOKEN_B", help="Another's token, - reads it."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=10.0,
+    show_default=True,
+    help="The seconds for one step; all of them get six times that.",
+)
+@click.option("--json", "form", flag_value="json", default="lines", help="Print one JSON object.")
+def check_command(url: str, token_a: str, token_b: str, timeout: float, form: str) -> None:
+    """Try a running server out with two people: URL is https://chat.example.com.
+
+    The tokens are also taken from CHECK_TOKEN_A and CHECK_TOKEN_B; - reads a line of standard
+    input. The status is 0 when all is well, 1 when something is not, 2 for a wrong command line.
+    """
+    from server.check import command  # noqa: PLC0415 - the other commands start without it
+
+    pair = command.tokens(token_a, token_b, sys.stdin)
+    good = command.perform(command.address(url), pair, step_s=timeout, form=form)
+    sys.exit(0 if good else 1)
+
+
 def _seconds(text: str) -> int:
     """Return a span such as 15m, 12h or 30d in seconds."""
     match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", text)
