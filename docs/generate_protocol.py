@@ -31,13 +31,18 @@ import structlog  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 
-from server import app, config, errors, handlers  # noqa: E402
+from server import app, config, errors, handlers, openapi  # noqa: E402
 from server.config import LimitsSettings, Settings  # noqa: E402
 from server.dispatch import Route  # noqa: E402
+from server.realtime import plain as plain_door  # noqa: E402
 from server.rest import BASE  # noqa: E402
 from server.schemas import objects  # noqa: E402
+from server.schemas.events import EVENTS  # noqa: E402
 from server.schemas.values import UserRole  # noqa: E402
+from tests import contract  # noqa: E402
+from tests.doors import PlainDevice  # noqa: E402
 from tests.people import Device, Person, Refused, Town  # noqa: E402
+from tests.pictures import jpeg  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "protocol.md"
 SECRET = "a secret for transcripts, long enough"  # noqa: S105 - of a server that lives for a moment
@@ -47,8 +52,10 @@ _BLOCK = re.compile(r"(<!-- made: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+_SIGNED = re.compile(r"expires=\d+&signature=[\w-]+")
 _SPANS = {"in_s": 30, "retry_after_ms": 1_000}
-_EVENT = re.compile(r'"([a-z]+:[a-z_]+)"')
+# What an image becomes depends on the version of the library that encodes it.
+_ENCODED = {"size": 9_000, "sha256": "SHA-256", "blurhash": "BLURHASH"}
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _HELD = "\x00"
 
@@ -59,22 +66,43 @@ _HELD = "\x00"
 def requests_table() -> str:
     """Return what sockets may ask for."""
     rows = [
-        (f"`{one.name}`", _fields(one.schema), _fields(one.answer) or "`{}`")
+        (
+            f"`{one.name}`",
+            _fields(one.schema),
+            _fields(one.answer) or "`{}`",
+            ", ".join(one.asked_by),
+        )
         for one in handlers.registry().requests.values()
         if one.on_sockets
     ]
-    return _table(("event", "payload", "`data` of the answer"), rows)
+    return _table(("event", "payload", "`data` of the answer", "asked by"), rows)
 
 
 def rest_table() -> str:
     """Return what can be asked over HTTP."""
     rows = []
+    routes = [route for one in handlers.registry().requests.values() for route in one.routes]
     for one in handlers.registry().requests.values():
         for route in one.routes:
             in_path = set(re.findall(r"{(\w+)}", route.path))
             fields = _fields(one.schema, without=in_path, optional=_made_up(route))
             rows.append((f"{route.method} `{route.path}`", fields, _rest_answer(route)))
+    rows += _file_routes({f"{BASE}{route.path}" for route in routes})
     return _table(("method and path", "query or body", "answer"), rows)
+
+
+def _file_routes(others: AbstractSet[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield what is no request, because bytes go in or come out."""
+    for path, operations in openapi.document(handlers.registry())["paths"].items():
+        for method, operation in operations.items() if path not in others else ():
+            bodies = operation.get("requestBody", {}).get("content", {}).values()
+            parts = [name for body in bodies for name in body["schema"]["properties"]]
+            fields = " or ".join(f"`{name}`" for name in parts)
+            answer = operation["responses"].get("201", {}).get("content", {})
+            schema = answer.get("application/json", {}).get("schema", {"$ref": "the bytes"})
+            named = schema["$ref"].rsplit("/", 1)[-1]
+            way = f"{method.upper()} `{path.removeprefix(BASE)}`"
+            yield way, fields and f"form: {fields}", f"201: {named}" if parts else named
 
 
 def _made_up(route: Route) -> set[str]:
@@ -86,19 +114,19 @@ def _rest_answer(route: Route) -> str:
     return f"201 or 200: {body}" if route.created is not None else body
 
 
-def events_table(heard: dict[str, set[str]]) -> str:
-    """Return what the server sends, with the fields that the scenes heard."""
-    rows = []
-    for name in sorted(_MEANINGS):
-        room, meaning = _MEANINGS[name]
-        fields = heard.get(name) or set(_UNHEARD[name])
-        listed = ", ".join(f"`{field}`" for field in sorted(fields, key=_by_importance))
-        rows.append((f"`{name}`", room, listed, meaning))
-    return _table(("event", "heard by", "fields", "what it says"), rows)
-
-
-def _by_importance(field: str) -> tuple[bool, str]:
-    return field not in ("conversation_id", "user_id"), field
+def events_table() -> str:
+    """Return what the server sends."""
+    rows = [
+        (
+            f"`{one.name}`",
+            one.kind.value,
+            one.hearers,
+            _fields(one.payload),
+            _sentence(one.payload),
+        )
+        for one in EVENTS
+    ]
+    return _table(("event", "kind", "heard by", "fields", "what it says"), rows)
 
 
 def errors_table() -> str:
@@ -125,8 +153,9 @@ def limits_table() -> str:
 def objects_tables() -> str:
     """Return the fields of every object, and which of them wait for what is not built yet."""
     shown = (
-        *(objects.Message, objects.Person, objects.System, objects.Conversation, objects.My),
-        *(objects.Participant, objects.User, objects.Receipt, objects.Version),
+        *(objects.Message, objects.Person, objects.Attachment, objects.Thumbnail, objects.System),
+        *(objects.Conversation, objects.My, objects.Participant, objects.User, objects.Receipt),
+        objects.Version,
     )
     parts = []
     for model in shown:
@@ -202,7 +231,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _LATER = {
-    (objects.Message, "attachments"): "empty list",
     (objects.Message, "reactions"): "empty list",
     (objects.Message, "mentions"): "empty list",
     (objects.Message, "reply_to"): "null",
@@ -211,35 +239,8 @@ _LATER = {
 }
 
 
-# What the server sends on its own account
-
-_ROOM, _OWN, _ONE = "the conversation", "the person's devices", "this connection"
-_MEANINGS = {
-    "auth:expiring": (_ONE, "The token ends in so many seconds: send `auth:refresh`."),
-    "conversation:added": (_OWN, "You are in this conversation."),
-    "conversation:removed": (_OWN, "You are no longer in this conversation."),
-    "conversation:updated": (_ROOM, "Title, picture, data or state changed."),
-    "message:created": (_ROOM, "There is a new message."),
-    "message:deleted": (_ROOM, "Only a tombstone is left of a message."),
-    "message:updated": (_ROOM, "A message was edited."),
-    "my:message_hidden": (_OWN, "You deleted these messages for yourself."),
-    "my:unread": (_OWN, "Your counters: unread messages, conversations that have some."),
-    "my:updated": (_OWN, "You archived, pinned, muted or marked a conversation."),
-    "participant:added": (_ROOM, "Somebody joined."),
-    "participant:removed": (_ROOM, "Somebody left (`left`) or was removed (`removed`)."),
-    "participant:updated": (_ROOM, "Somebody has another role."),
-    "receipt:delivered": (_ROOM, "A person's devices have everything up to this `seq`."),
-    "receipt:read": (_ROOM, "A person has read everything up to this `seq`."),
-    "request:failed": (_ONE, "A request without acknowledgement was refused."),
-    "session:closed": (_ONE, "The server ends this connection, and why."),
-    "session:ready": (_ONE, "The first event of every connection."),
-    "session:resync": (_ONE, "Too much was missed to repeat it: ask `sync` within this time."),
-    "typing:started": (_ROOM, "Somebody prepares a message."),
-    "typing:stopped": (_ROOM, "That is over: sent, stopped, expired or gone."),
-    "user:updated": ("conversations and own devices", "A person has a new profile."),
-}
 # It takes more than a thousand missed changes to hear this one.
-_UNHEARD = {"session:resync": ("conversation_ids", "within_ms")}
+_UNHEARD = {"session:resync"}
 
 
 # Transcripts
@@ -251,7 +252,7 @@ class Stage:
     def __init__(self, town: Town) -> None:
         self.town = town
         self.devices: list[Device] = []
-        self.heard: dict[str, set[str]] = {}
+        self.heard: set[str] = set()
         self._lines: list[tuple[str, Any]] = []
         self._names: dict[str, str] = {}
 
@@ -265,7 +266,7 @@ class Stage:
         self.devices.append(device)
         self.called(device.ready["session_id"], "SESSION")
         self.called(device.ready["epoch"], "EPOCH")
-        self.heard.setdefault("session:ready", set()).update(device.ready)
+        self.heard.add("session:ready")
         return device
 
     def called(self, id_: str, name: str) -> None:
@@ -294,8 +295,7 @@ class Stage:
         waiting: list[tuple[str, list[str]]] = []
         for device in self.devices:
             frames = [] if device.closed.is_set() else await device.heard()
-            for name, data in frames:
-                self.heard.setdefault(name, set()).update(data)
+            self.heard.update(name for name, _ in frames)
             waiting.append((device.person.id, [json.dumps(frame) for frame in frames]))
         for people, frame in _merged(waiting):
             name, data = json.loads(frame)
@@ -310,6 +310,10 @@ class Stage:
     def shows(self, title: str, data: Any) -> None:
         """Write down an object."""
         self._write(title, data)
+
+    def frame(self, title: str, **frame: Any) -> None:
+        """Write down a frame of the plain WebSocket."""
+        self._write(title, frame)
 
     def sends(self, device: Device, packets: list[str]) -> None:
         """Write down packets as they are on the wire."""
@@ -334,6 +338,7 @@ class Stage:
             if data is not None:
                 text = json.dumps(_stable(data), ensure_ascii=False)
                 text = _TOKEN.sub("TOKEN", _TIME.sub("2026-01-02T03:04:05.678Z", text))
+                text = _SIGNED.sub("expires=TIME&signature=SIGNATURE", text)
                 lines += _wrapped(_UUID.sub(name, text))
         return "```\n" + "\n".join(lines) + "\n```\n"
 
@@ -362,6 +367,8 @@ def _stable(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     shown = {name: _SPANS.get(name, _stable(value)) for name, value in data.items()}
+    if "blurhash" in shown:
+        shown |= _ENCODED
     if "sid" in shown:
         shown["sid"] = "SID"
     if "limits" in shown:
@@ -533,7 +540,7 @@ async def tokens(stage: Stage) -> None:
     bob.token = bob.fresh_token(ttl_s=30)
     device = await stage.enters(bob)
     expiring = await device.hears("auth:expiring")
-    stage.heard["auth:expiring"] = set(expiring)
+    stage.heard.add("auth:expiring")
     stage.shows("bob hears auth:expiring", expiring)
     await stage.asks(device, "auth:refresh", token=bob.fresh_token())
 
@@ -545,7 +552,7 @@ async def expired(stage: Stage) -> None:
     device = await stage.enters(bob)
     await device.hears("auth:expiring")
     closed = await device.hears("session:closed")
-    stage.heard["session:closed"] = set(closed)
+    stage.heard.add("session:closed")
     stage.shows("bob hears session:closed, and the connection ends", closed)
 
 
@@ -563,6 +570,46 @@ async def over_http(stage: Stage) -> None:
         bob.person, "POST", f"conversations/{talk}/send/", {"content": "Hello from a script"}
     )
     await stage.calls(bob.person, "GET", "messages/nothing/")
+
+
+async def plain(stage: Stage) -> None:
+    """Do the same with nothing but a WebSocket."""
+    _, bob, talk = await _talking(stage)
+    hello = {"token": bob.person.token}
+    device = PlainDevice(bob.person, talk)
+    await device.open(hello)
+    stage.called(device.ready["session_id"], "SESSION-2")
+    stage.called(device.ready["epoch"], "EPOCH")
+    path = plain_door.PATH.format(conversation_id=talk)
+    stage.frame(f"bob opens {path} and sends", event="auth", id=1, data=hello)
+    for raw in device.raw:
+        stage.shows("bob receives", json.loads(raw))
+    heard = len(device.raw)
+    stage.says("")
+    fields = {"conversation_id": talk, "client_msg_id": "1", "content": "Hello Ada"}
+    await device.answer("message:send", fields)
+    stage.frame("bob sends", event="message:send", id=2, data=fields)
+    for raw in device.raw[heard:]:
+        stage.shows("bob receives", json.loads(raw))
+    await device.heard()
+    await stage.everybody_hears(quietly=True)
+
+
+async def files(stage: Stage) -> None:
+    """Upload an image, send it, and make addresses for a page that shows it."""
+    ada, bob, talk = await _talking(stage)
+    stage.says(f"ada: POST {BASE}uploads/, a form whose part `image` is garden.jpg")
+    attachment = await ada.person.upload(jpeg((1_200, 900)), "garden.jpg", field="image")
+    stage.called(attachment["id"], "FILE")
+    stage.shows("201", attachment)
+    stage.says("")
+    fields = {"conversation_id": talk, "client_msg_id": "1", "attachment_ids": [attachment["id"]]}
+    answer = await ada.answer("message:send", fields)
+    stage.called(answer["data"]["message"]["id"], "MESSAGE")
+    stage.shows("ada asks message:send", fields)
+    await stage.everybody_hears()
+    stage.says("\nBob's page shows it: an <img> can send no token.\n")
+    await stage.asks(bob, "file:sign", ids=[attachment["id"]])
 
 
 async def _two(stage: Stage) -> tuple[Device, Device]:
@@ -620,19 +667,21 @@ _SCENES: dict[str, tuple[Scene, dict[str, int]]] = {
     "scene-expired": (expired, {"token_grace_s": 0}),
     "scene-profiles": (profiles, {}),
     "scene-http": (over_http, {}),
+    "scene-plain": (plain, {}),
+    "scene-files": (files, {}),
 }
 
 
-async def _play() -> tuple[dict[str, str], dict[str, set[str]]]:
-    """Play all scenes; return their transcripts and the fields of every event heard."""
+async def _play() -> tuple[dict[str, str], set[str]]:
+    """Play all scenes; return their transcripts and the names of all events heard."""
     texts: dict[str, str] = {}
-    heard: dict[str, set[str]] = {}
+    heard: set[str] = set()
     for block, (scene, limits) in _SCENES.items():
         async with _stage(limits) as stage:
             await scene(stage)
             texts[block] = stage.text()
-            for name, fields in stage.heard.items():
-                heard.setdefault(name, set()).update(fields)
+            heard |= stage.heard
+        contract.require_kept()
     return texts, heard
 
 
@@ -644,6 +693,7 @@ async def _stage(limits: dict[str, int]) -> AsyncIterator[Stage]:
                 "http": {"port": 0},
                 "auth": {"secret": SECRET},
                 "database": {"url": f"sqlite://{folder}/palabre.db"},
+                "files": {"folder": f"{folder}/files"},
                 # Scenes are faster than people.
                 "limits": {"send_rate": 0, "event_rate": 0, **limits},
             }
@@ -666,24 +716,16 @@ def blocks() -> dict[str, str]:
         texts, heard = asyncio.run(_play())
     finally:
         structlog.reset_defaults()
-    _must(_declared() == _MEANINGS.keys() == heard.keys() | _UNHEARD.keys())
+    _must({one.name for one in EVENTS} == heard | _UNHEARD)
     return {
         "requests": requests_table(),
         "rest": rest_table(),
-        "events": events_table(heard),
+        "events": events_table(),
         "errors": errors_table(),
         "limits": limits_table(),
         "objects": objects_tables(),
         **texts,
     }
-
-
-def _declared() -> set[str]:
-    """Return the names of all events that the server's code sends."""
-    files = [ROOT / "server" / "events.py", *(ROOT / "server" / "realtime").glob("*.py")]
-    found = {name for file in files for name in _EVENT.findall(file.read_text(encoding="utf-8"))}
-    # A receipt's name is given by the action.
-    return found | {"receipt:delivered", "receipt:read"}
 
 
 def _silence(*_: Any) -> Any:

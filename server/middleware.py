@@ -16,6 +16,7 @@ from server.errors import (
     MethodNotAllowedError,
     NotFoundError,
     PayloadTooLargeError,
+    UnavailableError,
     UnsupportedMediaError,
     ValidationFailedError,
 )
@@ -96,6 +97,8 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return refusal(error)
     except web.HTTPException as error:
         return _shaped(error)
+    except ConnectionResetError:  # whoever asked has gone: nobody reads this, and nothing is wrong
+        return refusal(UnavailableError())
     except Exception:
         reference = new_id()
         log.exception("request failed", request=request.path, reference=reference)

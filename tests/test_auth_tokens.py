@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -333,9 +334,13 @@ async def key_set() -> AsyncIterator[KeySet]:
 
 
 @pytest.fixture
-def settings(request: pytest.FixtureRequest, database_url: str, database_kind: str) -> Settings:
+def settings(
+    request: pytest.FixtureRequest, database_url: str, database_kind: str, tmp_path: Path
+) -> Settings:
     """The settings of the suite, with the address of the key set where a test has one."""
-    made: Settings = conftest.settings.__wrapped__(request, database_url)  # type: ignore[attr-defined]
+    made: Settings = conftest.settings.__wrapped__(  # type: ignore[attr-defined]
+        request, database_url, tmp_path
+    )
     if "signer" in request.fixturenames:
         key, _ = request.getfixturevalue("signer")
         auth = made.auth.model_copy(update={"secret": "", "public_key": pem(key)})

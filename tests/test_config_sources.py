@@ -25,6 +25,7 @@ OTHER = {
     "users.directory": "contacts",
     "log.level": "warning",
     "log.format": "json",
+    "web.frame_ancestors": "https://app.example,http://localhost:*",
 }
 # It has no second value yet.
 SINGLE = ("redis.url",)

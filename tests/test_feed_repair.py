@@ -404,15 +404,17 @@ async def test_a_large_gap_with_a_removal_in_it_lets_nothing_through(
     his.is_checked = False  # nothing has told it, until heads are compared
 
 
-@pytest.mark.usefixtures("quick_heads")
+@pytest.mark.usefixtures("no_heads")
 async def test_a_large_personal_gap_asks_for_a_sync(
-    monkeypatch: pytest.MonkeyPatch, bus: Bus, ada: Person, bob: Person
+    monkeypatch: pytest.MonkeyPatch, bus: Bus, town: Town, ada: Person, bob: Person
 ) -> None:
     monkeypatch.setattr(feed, "MOST_REPAIRED", 3)
     his = await bob.connects()
     bus.loses()
     for _ in range(5):
         await ada.creates("group", bob)
+
+    await town.node.feed.compare()
 
     resync = await his.hears("session:resync")
 

@@ -58,7 +58,7 @@ WORD = zipped("[Content_Types].xml", "_rels/.rels", "docProps/app.xml", "word/do
         (zipped("a.txt"), "application/zip"),
         (WORD, f"{OFFICE}wordprocessingml.document"),
         (zipped("mimetype", "a"), "application/epub+zip"),
-        (gzip.compress(b"hello"), "application/gzip"),
+        (gzip.compress(b"hello", mtime=0), "application/gzip"),
         (tarred(), "application/x-tar"),
         (b"BM\x36\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00", "image/bmp"),
         # Text, and all that a browser could run if it were told what it is

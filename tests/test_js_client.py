@@ -1,11 +1,6 @@
 """The official JavaScript client does the main job; its programs are in tests/js."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -13,53 +8,8 @@ from server.config import Settings
 from tests.conftest import SECRET
 from tests.people import Person, Town, all_messages
 from tests.process import serve
-from tests.services import free_port, node
-
-FOLDER = Path(__file__).with_name("js")
-
-
-@asynccontextmanager
-async def program(name: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a program of tests/js; at the end nothing of it is left."""
-    process = await asyncio.create_subprocess_exec(
-        node(),
-        *(name, *arguments),
-        cwd=FOLDER,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def reported(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """Return the next line that a program reports."""
-    assert process.stdout is not None
-    line = await process.stdout.readline()
-    rest = b"" if line.startswith(b"{") else line + await process.stdout.read()
-    assert not rest, rest.decode()
-    report: dict[str, Any] = json.loads(line)
-    return report
-
-
-async def last_report(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """Return the line after which a program ends well."""
-    report = await reported(process)
-    rest, _ = await process.communicate()
-    assert (process.returncode, rest) == (0, b""), rest.decode()
-    return report
-
-
-async def ran(name: str, *arguments: str) -> dict[str, Any]:
-    """Run a program that reports one line and ends well."""
-    async with program(name, *arguments) as process:
-        return await last_report(process)
+from tests.programs import last_report, program, ran, reported
+from tests.services import free_port
 
 
 async def test_people_talk_directly_and_in_a_group(

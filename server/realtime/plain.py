@@ -285,9 +285,9 @@ def _require_websocket(request: web.Request) -> None:
 
 
 def _offered(request: web.Request) -> list[str]:
-    """Return the subprotocols that the client offers (RFC 6455, 4.1), in its order."""
-    headers = request.headers.getall("Sec-WebSocket-Protocol", [])
-    return [name.strip() for header in headers for name in header.split(",") if name.strip()]
+    """Return the subprotocols that the client offers, as far as the library reads them."""
+    header = request.headers.get("Sec-WebSocket-Protocol", "")
+    return [name.strip() for name in header.split(",") if name.strip()]
 
 
 def _offered_token(request: web.Request) -> str | None:

@@ -2,7 +2,7 @@ import { Cursor } from './cursor.js';
 
 const CURSORS = ['read_seq', 'delivered_seq'];
 
-/** One conversation as this client knows it. Objects may come from anywhere, in any order: the highest `event_seq` holds. */
+/** One conversation as this client knows it. Objects come from anywhere, in any order: the highest `event_seq` holds. */
 export class Conversation {
   info = null; // the Conversation object without `my`, `participants`, `last_message`
   my = null;
@@ -18,6 +18,7 @@ export class Conversation {
 
   #me;
   #membershipSeq = 0;
+  #absent = new Set(); // seqs that a page of history left out: I have hidden them before this client came
   #knowsEverybody = false; // large conversations name only some of their participants
   #counted = { count: 0, lastSeq: 0, head: 0 }; // the server's last word on unread, and what it knew then
 
@@ -33,6 +34,18 @@ export class Conversation {
 
   get purgedSeq() {
     return this.info?.purged_seq ?? 0;
+  }
+
+  /** Somebody else's message lifts the archive mark, unless the conversation is muted. */
+  get isArchived() {
+    if (!this.my?.is_archived || this.isMuted) return Boolean(this.my?.is_archived);
+    const mark = this.my.archived_seq ?? this.lastSeq;
+    for (const message of this.messages.values()) if (message.seq > mark && this.#isNews(message)) return false;
+    return true;
+  }
+
+  get isMuted() {
+    return Boolean(this.my?.muted_until) && Date.parse(this.my.muted_until) > Date.now();
   }
 
   get canWrite() {
@@ -61,8 +74,12 @@ export class Conversation {
   history(hidden = new Set()) {
     if (this.from === null) return [];
     return [...this.messages.values()]
-      .filter((message) => message.seq >= this.from && message.seq > this.purgedSeq && !hidden.has(message.id))
+      .filter((message) => this.#isShown(message, hidden))
       .sort((a, b) => a.seq - b.seq);
+  }
+
+  #isShown({ id, seq }, hidden) {
+    return seq >= this.from && seq > this.purgedSeq && !hidden.has(id) && !this.#absent.has(seq);
   }
 
   /** Other people's messages after my read cursor; the same whatever order things were heard in. */
@@ -71,7 +88,7 @@ export class Conversation {
     const readSeq = this.my?.read_seq ?? 0;
     let unread = count;
     for (const message of this.messages.values()) {
-      if (message.seq <= readSeq || message.type === 'system' || message.sender?.id === this.#me()) continue;
+      if (message.seq <= readSeq || !this.#isNews(message)) continue;
       if (message.seq > lastSeq) unread += message.is_deleted ? 0 : 1;
       else if (message.is_deleted && message.event_seq > head) unread -= 1;
     }
@@ -94,10 +111,11 @@ export class Conversation {
 
   applyConversation(object) {
     const { my, participants, last_message, ...fields } = object;
+    if (participants) this.cursor.read(object.head);
     if (!this.info || object.event_seq >= this.info.event_seq) this.info = { ...this.info, ...fields };
     this.lastSeq = Math.max(this.lastSeq, object.last_seq ?? 0);
     for (const participant of participants ?? []) this.applyParticipant(participant);
-    if (participants) this.#knowsEverybody = this.others.length + 1 >= (fields.participants_count ?? 0);
+    if (participants?.length >= fields.participants_count) this.knowEverybody();
     if (last_message) this.applyMessage(last_message);
     if (my) this.applyMy(my, object);
   }
@@ -108,6 +126,7 @@ export class Conversation {
     if (kept && (my.user_seq ?? 0) < (kept.user_seq ?? 0)) return;
     this.my = { ...kept, ...my };
     for (const name of CURSORS) this.my[name] = Math.max(my[name] ?? 0, kept?.[name] ?? 0);
+    this.#takeRole();
     if (typeof my.unread_count !== 'number' || (my.read_seq ?? 0) < this.my.read_seq) return;
     this.countUnread(my.unread_count, knew.last_seq, knew.head);
   }
@@ -133,6 +152,7 @@ export class Conversation {
     const row = isNewer ? { ...kept, ...participant } : { ...kept };
     for (const name of CURSORS) row[name] = Math.max(participant[name] ?? 0, kept?.[name] ?? 0);
     this.participants.set(id, row);
+    if (id === this.#me()) this.#takeRole();
   }
 
   /** Receipts merge by maximum, and who has read has received. */
@@ -146,10 +166,13 @@ export class Conversation {
     if (moved && this.#holdsAllAfter(read_seq)) this.countUnread(0, read_seq);
   }
 
-  applyPage({ messages, has_more_before: hasMoreBefore }, { isNewest }) {
+  /** A page of history that ends before the message `before`, or with the newest one. */
+  applyPage({ messages, has_more_before: hasMoreBefore, last_seq: lastSeq }, before = lastSeq + 1) {
     for (const message of messages) this.applyMessage(message);
-    const first = messages.length ? messages[0].seq : this.lastSeq + 1;
-    this.from = isNewest || this.from === null ? first : Math.min(this.from, first);
+    const first = messages.length ? messages[0].seq : before;
+    const seqs = new Set(messages.map(({ seq }) => seq));
+    for (let seq = first; seq < before; seq++) if (!seqs.has(seq)) this.#absent.add(seq);
+    this.from = Math.min(this.from ?? first, first);
     this.hasOlder = hasMoreBefore && messages.length > 0;
   }
 
@@ -172,6 +195,22 @@ export class Conversation {
     if (!isMember) this.isSeated = false;
   }
 
+  /** A new role is told to the room and has its number there; `my` only repeats it. */
+  #takeRole() {
+    const row = this.participants.get(this.#me());
+    if (this.my && row?.is_active) this.my.role = row.role;
+  }
+
+  /** Everybody present is in `participants`. */
+  knowEverybody() {
+    this.#knowsEverybody = true;
+  }
+
+  /** What somebody else has said. */
+  #isNews({ type, sender }) {
+    return type !== 'system' && sender?.id !== this.#me();
+  }
+
   #standOn(entry) {
     const seqs = (entry.messages ?? []).map((message) => message.seq);
     this.from = seqs.length ? Math.min(...seqs) : this.lastSeq + 1;
@@ -183,7 +222,9 @@ export class Conversation {
     this.info = this.info && { ...this.info, event_seq: 0 };
     this.my = this.my && { ...this.my, user_seq: 0 };
     this.messages.clear();
+    this.#absent.clear();
     this.participants.clear();
+    this.#knowsEverybody = false;
     this.lastSeq = 0;
     this.from = null;
     this.hasOlder = true;

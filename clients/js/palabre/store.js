@@ -12,6 +12,7 @@ export class Store {
   hidden = new Set(); // ids of messages this person has hidden
   cursor = new Cursor(); // user_seq
   serverUnread = 0;
+  clockAhead = 0; // of the server's clock, in milliseconds
 
   #onTouch;
 
@@ -31,35 +32,43 @@ export class Store {
 
   /** What a list shows: pinned on top, newest activity first. */
   list() {
-    const shown = [...this.conversations.values()].filter((one) => one.isKnown && !one.my?.is_archived);
     const pinned = (one) => Number(Boolean(one.my?.is_pinned));
-    return shown.sort((a, b) => pinned(b) - pinned(a) || compare(b.activityAt, a.activityAt) || compare(b.id, a.id));
+    return this.#known((one) => !one.isArchived).sort((a, b) => pinned(b) - pinned(a) || newestFirst(a, b));
+  }
+
+  archived() {
+    return this.#known((one) => one.isArchived).sort(newestFirst);
+  }
+
+  #known(isWanted) {
+    return [...this.conversations.values()].filter((one) => one.isKnown && isWanted(one));
   }
 
   user(id) {
     return this.users.get(id) ?? null;
   }
 
-  /** `session:ready` has come. */
-  welcome({ user, limits = {}, features = [], unread_total: unreadTotal = 0 }) {
-    this.me = user;
-    this.applyUser(user);
-    this.limits = limits;
-    this.features = features;
-    this.serverUnread = unreadTotal;
+  /** `session:ready` has come. Returns true when it is another database's or another person's: nothing known counts. */
+  enter(ready) {
+    const isOther = this.me !== null && (ready.epoch !== this.epoch || ready.user.id !== this.me.id);
+    if (isOther) this.#clear();
+    this.epoch = ready.epoch;
+    this.me = ready.user;
+    this.applyUser(ready.user);
+    this.limits = ready.limits ?? {};
+    this.features = ready.features ?? [];
+    this.serverUnread = ready.unread_total ?? 0;
+    this.clockAhead = Date.parse(ready.server_time) - Date.now();
+    return isOther;
   }
 
-  /** A new database lifetime voids every number. Returns true when that happened. */
-  enterEpoch(epoch) {
-    const changed = this.epoch !== null && epoch !== this.epoch;
-    this.epoch = epoch;
-    if (!changed) return false;
+  #clear() {
     const stale = [...this.conversations.keys()];
+    this.users.clear();
     this.conversations.clear();
     this.hidden.clear();
     this.cursor.clear();
     for (const id of stale) this.#onTouch(id);
-    return true;
   }
 
   applyUser(user, { isCard = false } = {}) {
@@ -93,15 +102,21 @@ export class Store {
     this.#onTouch(conversationId);
   }
 
+  /** All people present, as fetched. */
+  applyEverybody(conversationId, participants) {
+    for (const participant of participants) this.applyParticipant(conversationId, participant);
+    this.conversation(conversationId).knowEverybody();
+  }
+
   applyReceipt(conversationId, userId, receipt) {
     this.conversations.get(conversationId)?.applyReceipt(userId, receipt);
     this.#onTouch(conversationId);
   }
 
-  applyPage(conversationId, page, options) {
+  applyPage(conversationId, page, before) {
     for (const user of page.users ?? []) this.applyUser(user);
     for (const message of page.messages) this.applyUser(message.sender, { isCard: true });
-    this.conversation(conversationId).applyPage(page, options);
+    this.conversation(conversationId).applyPage(page, before);
     for (const receipt of page.receipts ?? []) this.applyReceipt(conversationId, receipt.user_id, receipt);
     this.#onTouch(conversationId);
   }
@@ -146,3 +161,4 @@ export class Store {
 }
 
 const compare = (a, b) => (a < b ? -1 : Number(a > b));
+const newestFirst = (a, b) => compare(b.activityAt, a.activityAt) || compare(b.id, a.id);

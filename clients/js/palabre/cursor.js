@@ -6,6 +6,7 @@
  */
 export class Cursor {
   at = null;
+  #read = null; // the head of the first object that was fetched, as long as nothing is followed
   #heard = 0;
   #sinceAsked = 0;
 
@@ -13,10 +14,25 @@ export class Cursor {
     return this.at !== null && this.at < this.#heard;
   }
 
+  /** Nothing is known to be missing. */
+  get isComplete() {
+    return this.at !== null && !this.behind;
+  }
+
+  /** Where `sync` has to begin: what changed since then may never have reached us. */
+  get from() {
+    return this.at ?? this.#read;
+  }
+
+  /** What is stored was fetched when the head stood here; what is fetched later does not make up for a loss. */
+  read(head) {
+    this.#read ??= head;
+  }
+
   /** Begin at a head the server named. A cursor that already stands somewhere only learns how far it has to go. */
   start(head) {
     if (typeof head !== 'number') return;
-    if (this.at === null) this.at = head;
+    this.at ??= Math.min(this.#read ?? head, head);
     this.hear(head);
   }
 
@@ -50,6 +66,7 @@ export class Cursor {
   /** Another database lifetime: nothing known. */
   clear() {
     this.at = null;
+    this.#read = null;
     this.#heard = 0;
     this.#sinceAsked = 0;
   }

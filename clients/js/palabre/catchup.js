@@ -67,7 +67,7 @@ export class CatchUp {
 
   #question() {
     const ids = [...this.#wanted].slice(0, CURSORS_PER_REQUEST);
-    const payload = { cursors: Object.fromEntries(ids.map((id) => [id, this.#startOf(id)])) };
+    const payload = { cursors: Object.fromEntries(ids.map((id) => [id, this.#store.conversation(id).cursor.from])) };
     for (const id of ids) this.#store.conversation(id).cursor.ask();
     this.#store.cursor.ask();
     if (this.#store.epoch !== null) payload.epoch = this.#store.epoch;
@@ -76,18 +76,14 @@ export class CatchUp {
     return payload;
   }
 
-  /** A conversation never followed begins at the head it had when we read about it. */
-  #startOf(id) {
-    const { cursor, info } = this.#store.conversation(id);
-    return cursor.at ?? info?.head ?? null;
-  }
-
   /** Returns whether anything moved, or anything wanted is done. */
   #apply(answer, asked) {
     const personalBefore = this.#store.cursor.at;
     this.#store.applySync(answer);
     for (const id of Object.keys(asked)) this.#wanted.delete(id); // unless it turns out below that there is more
     for (const [id, number] of Object.entries(asked)) this.#seat(id, number);
+    for (const { conversation } of answer.memberships ?? [])
+      if (conversation) this.#seat(conversation.id, conversation.head);
     for (const entry of answer.conversations ?? []) if (entry.has_more) this.#wanted.add(entry.id);
     this.#wantsPersonal ||= Boolean(answer.user_has_more) || this.#store.cursor.behind;
     this.#applied(answer);

@@ -69,6 +69,7 @@ export class Receipts {
       for (const [id, seq] of batch) raise(this.#told.delivered, id, seq);
     } catch (error) {
       if (error.retryable) for (const [id, seq] of batch) raise(this.#delivered, id, seq);
+      await sleep(error.retryAfterMs ?? RETRY_MS);
     }
     this.#timer = null;
     this.#schedule();
