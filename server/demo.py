@@ -1,15 +1,15 @@
-"""A town to play in: four people, six conversations, two hundred messages.
+"""A town to play in: four people, six conversations, two hundred messages and some pictures.
 
-What its people say is data, in demo.toml. It is said through the dispatcher, one request after the
-other in the order of the story; only then is the clock turned back, for all of it in one
-transaction that also notes that it is done. A start that was broken off says it again, which
-changes nothing that was said before.
+What its people say is data, in demo.toml; what they show is in demo-files. It is said through the
+dispatcher, one request after the other in the order of the story, and files take the way of every
+upload; only then is the clock turned back, for all of it in one transaction that also notes that it
+is done. A start that was broken off says it again, which changes nothing that was said before.
 """
 
 import re
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -18,12 +18,16 @@ from typing import Any
 from server import auth, clock, handlers, journal
 from server.config import Settings
 from server.dispatch import Dispatcher
+from server.intake import Arrival, Intake, Passing
 from server.models import Conversation, Installation, Message, MessageVersion, Participant
 from server.permissions import Call, Caller
 from server.schemas.values import UserRole
 
 _SCRIPT = Path(__file__).with_name("demo.toml")
-_LINE = re.compile(r"(?:(\d+)d (\d\d:\d\d)|(\d+)m) (\w+)(?: \((edits|deletes)\))?(?: (.+))?")
+_FILES = Path(__file__).with_name("demo-files")
+_LINE = re.compile(
+    r"(?:(\d+)d (\d\d:\d\d)|(\d+)m) (\w+)(?: \((edits|deletes|shows) ?([^)]*)\))?(?: (.+))?"
+)
 _MARK = "demo"
 _BACKEND = Caller("demo", UserRole.SERVICE)
 _LINK_TTL_S = 30 * 86_400
@@ -32,11 +36,11 @@ _OURS = ("127.0.0.1", "::1", "localhost")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - recognised here, not listened on
 
 
-async def fill(dispatcher: Dispatcher) -> None:
-    """Bring the town, unless it is there already."""
+async def fill(dispatcher: Dispatcher, intake: Intake) -> None:
+    """Bring the town, unless it is there already; without pictures where files are not taken."""
     if await Installation.exists(key=_MARK):
         return
-    await _Play(dispatcher, _script(), clock.now_ms()).perform()
+    await _Play(dispatcher, intake, _script(), clock.now_ms()).perform()
 
 
 def print_links(settings: Settings, port: int) -> None:
@@ -73,6 +77,10 @@ def _address_in_network() -> str:
         return str(probe.getsockname()[0])
 
 
+async def _bytes_of(name: str) -> AsyncIterator[bytes]:
+    yield (_FILES / name).read_bytes()
+
+
 def _script() -> dict[str, Any]:
     return tomllib.loads(_SCRIPT.read_text(encoding="utf-8"))
 
@@ -85,14 +93,18 @@ class _Line:
     conversation: str
     person: str
     action: str | None
+    files: tuple[str, ...]
     text: str
 
 
 class _Play:
     """The story, performed once; times are milliseconds, and it ends just before `now`."""
 
-    def __init__(self, dispatcher: Dispatcher, script: Mapping[str, Any], now: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, intake: Intake, script: Mapping[str, Any], now: int
+    ) -> None:
         self._dispatcher = dispatcher
+        self._intake = intake
         self._requests = handlers.registry().requests
         self._people: Mapping[str, Any] = script["people"]
         self._talks: dict[str, Any] = {talk["key"]: talk for talk in script["conversations"]}
@@ -106,7 +118,9 @@ class _Play:
         """Make everybody, let them say everything, then turn the clock back."""
         for user_id, person in self._people.items():
             await self._ask(_BACKEND, "user:put", user_id=user_id, **person)
-        lines = sorted(self._lines(), key=lambda line: line.at)
+        takes_files = self._dispatcher.settings.limits.attachments_per_message > 0
+        spoken = (line for line in self._lines() if takes_files or not line.files)
+        lines = sorted(spoken, key=lambda line: line.at)
         last = {line.conversation: line for line in lines}
         for number, line in enumerate(lines):
             talk = self._talks[line.conversation]
@@ -152,11 +166,12 @@ class _Play:
             if match is None:
                 message = f"demo.toml: this is no line of a conversation: {text}"
                 raise ValueError(message)
-            days, hour, minutes, person, action, said = match.groups()
+            days, hour, minutes, person, action, shown, said = match.groups()
             at = self._days_ago(int(days), hour) if days else self._minutes_ago(int(minutes))
             # Two lines of one minute are some seconds apart.
             before = at = max(at, before + 7_000)
-            yield _Line(at, talk["key"], person, action, said or "")
+            files = tuple(shown.split(", ")) if shown else ()
+            yield _Line(at, talk["key"], person, action, files, said or "")
 
     def _days_ago(self, days: int, hour: str) -> int:
         today = datetime.fromtimestamp(self._now / 1_000).astimezone()
@@ -169,15 +184,8 @@ class _Play:
 
     async def _say(self, number: int, line: _Line) -> None:
         who = (line.conversation, line.person)
-        if line.action is None:
-            reply = await self._ask_as(
-                line.person,
-                "message:send",
-                conversation_id=self._ids[line.conversation],
-                client_msg_id=f"demo-{number}",
-                content=line.text,
-            )
-            self._last[who] = reply["message"]["id"]
+        if line.action in (None, "shows"):
+            self._last[who] = await self._sent(number, line)
             self._said_at[self._last[who]] = line.at
             return
         fields = {"message_id": self._last[who]}
@@ -186,6 +194,45 @@ class _Play:
             await self._ask_as(line.person, "message:edit", **fields, content=line.text)
         else:
             await self._ask_as(line.person, "message:delete", **fields)
+
+    async def _sent(self, number: int, line: _Line) -> str:
+        """Return the id of the message that says a line."""
+        conversation_id, client_msg_id = self._ids[line.conversation], f"demo-{number}"
+        fields: dict[str, Any] = {"content": line.text}
+        if line.files:
+            # Files that are uploaded again would make it another message.
+            told = await Message.get_or_none(
+                conversation_id=conversation_id,
+                sender_id=line.person,
+                client_msg_id=client_msg_id,
+            )
+            if told is not None:
+                return told.id
+            fields["attachment_ids"] = await self._brought(line)
+        reply = await self._ask_as(
+            line.person,
+            "message:send",
+            conversation_id=conversation_id,
+            client_msg_id=client_msg_id,
+            **fields,
+        )
+        id_: str = reply["message"]["id"]
+        return id_
+
+    async def _brought(self, line: _Line) -> list[str]:
+        """Upload what a line shows, and return the ids of the attachments."""
+        caller = Caller(line.person, UserRole(self._people[line.person]["role"]))
+        call = Call(caller, self._dispatcher.settings)
+        async with self._intake.looking_after(Passing()) as passing:
+            return [await self._upload(call, name, passing) for name in line.files]
+
+    async def _upload(self, call: Call, name: str, passing: Passing) -> str:
+        largest = call.settings.limits.attachment_bytes
+        received = await self._intake.store.receive(_bytes_of(name), largest=largest)
+        passing.paths.append(received.path)
+        examined = await self._intake.examine(Arrival("file", name, received), passing)
+        id_: str = (await self._intake.put_unsent(call, examined))["id"]
+        return id_
 
     async def _end(self, talk: Mapping[str, Any]) -> None:
         """Let people read what they have read, and put away what they have put away."""

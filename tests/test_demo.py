@@ -2,6 +2,7 @@
 
 import time
 import tomllib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -10,7 +11,6 @@ import aiohttp
 import pytest
 
 from server import demo
-from server.dispatch import Dispatcher
 from server.models import Installation
 from server.schemas.values import UserRole
 from tests.people import Person, Town, all_conversations, all_messages
@@ -23,7 +23,8 @@ PEOPLE: dict[str, dict[str, str]] = SCRIPT["people"]
 
 @pytest.fixture
 def environment(database_url: str) -> dict[str, str]:
-    return {"PALABRE_DATABASE__URL": database_url}
+    # Pictures take a second, and each of these tests starts the demo anew.
+    return {"PALABRE_DATABASE__URL": database_url, "PALABRE_LIMITS__ATTACHMENTS_PER_MESSAGE": "0"}
 
 
 async def printed(process: Process, count: int = 4) -> list[tuple[str, SplitResult]]:
@@ -105,25 +106,31 @@ async def test_without_the_demo_there_are_no_people_no_links_and_no_secret(
     given = environment | {"PALABRE_AUTH__SECRET": "a secret of the tests, long enough"}
     async with serve(cwd=tmp_path, environment=given) as process:
         assert process.out == []
-        assert not (tmp_path / "data").exists()
+        assert not (tmp_path / "data" / "demo-secret").exists()
+
+
+# Most of the story is told without pictures, which take a second.
+WITHOUT_FILES = pytest.mark.settings(limits={"attachments_per_message": 0})
+
+Fill = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
-async def dispatcher(town: Town) -> Dispatcher:
-    found: Dispatcher = town.node.dispatcher
-    return found
+def fill(town: Town) -> Fill:
+    return lambda: demo.fill(town.node.dispatcher, town.node.intake)
 
 
 @pytest.fixture
-async def residents(town: Town, dispatcher: Dispatcher) -> dict[str, Person]:
+async def residents(town: Town, fill: Fill) -> dict[str, Person]:
     """The people of the demo, in a town that has just been filled."""
-    await demo.fill(dispatcher)
+    await fill()
     return {
         user_id: town.person(user_id, name=person["name"], role=UserRole(person["role"]))
         for user_id, person in PEOPLE.items()
     }
 
 
+@WITHOUT_FILES
 async def test_the_town_has_four_people_six_conversations_and_two_hundred_messages(
     residents: dict[str, Person],
 ) -> None:
@@ -154,6 +161,7 @@ async def test_what_was_said_later_has_the_higher_number_and_nothing_is_in_the_f
             assert all(at <= times[-1] for at in changes if at is not None)
 
 
+@WITHOUT_FILES
 async def test_the_town_lived_for_days_before_it_was_visited(residents: dict[str, Person]) -> None:
     days = set()
     for person in residents.values():
@@ -162,6 +170,7 @@ async def test_the_town_lived_for_days_before_it_was_visited(residents: dict[str
     assert len(days) >= 9
 
 
+@WITHOUT_FILES
 async def test_everybody_has_read_as_much_as_the_story_says(residents: dict[str, Person]) -> None:
     for user_id, person in residents.items():
         talks = await all_conversations(person)
@@ -173,6 +182,7 @@ async def test_everybody_has_read_as_much_as_the_story_says(residents: dict[str,
         }
 
 
+@WITHOUT_FILES
 async def test_one_conversation_is_closed_put_away_and_another_one_pinned(
     residents: dict[str, Person],
 ) -> None:
@@ -182,12 +192,14 @@ async def test_one_conversation_is_closed_put_away_and_another_one_pinned(
     assert [t["title"] for t in talks if t["my"]["is_pinned"]] == ["Emma's flat hunt"]
 
 
+@WITHOUT_FILES
 async def test_the_newest_conversation_is_on_top(residents: dict[str, Person]) -> None:
     page = await residents["camille"].get("conversations/")
     spoken = [talk["last_message"]["created_at"] for talk in page["results"]]
     assert spoken == sorted(spoken, reverse=True)
 
 
+@WITHOUT_FILES
 async def test_a_search_shows_what_was_said_last_first(residents: dict[str, Person]) -> None:
     page = await residents["hugo"].get("messages/?limit=100")
     times = [message["created_at"] for message in page["results"]]
@@ -195,22 +207,40 @@ async def test_a_search_shows_what_was_said_last_first(residents: dict[str, Pers
     assert times == sorted(times, reverse=True)
 
 
-async def test_filling_again_says_nothing_twice(
-    residents: dict[str, Person], dispatcher: Dispatcher
-) -> None:
+@WITHOUT_FILES
+async def test_filling_again_says_nothing_twice(residents: dict[str, Person], fill: Fill) -> None:
     before = {id_: await all_conversations(p) for id_, p in residents.items()}
-    await demo.fill(dispatcher)
+    await fill()
     assert {id_: await all_conversations(p) for id_, p in residents.items()} == before
 
 
 async def test_a_start_that_was_broken_off_is_finished_by_the_next(
-    residents: dict[str, Person], dispatcher: Dispatcher
+    residents: dict[str, Person], fill: Fill
 ) -> None:
     before = {id_: await _numbers(p) for id_, p in residents.items()}
     await Installation.filter(key="demo").delete()
-    await demo.fill(dispatcher)
+    await fill()
     assert {id_: await _numbers(p) for id_, p in residents.items()} == before
     assert await Installation.exists(key="demo")
+
+
+async def test_they_show_each_other_pictures_and_a_document(
+    residents: dict[str, Person],
+) -> None:
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for id_ in await all_conversations(residents["hugo"]):
+        for message in await all_messages(residents["hugo"], id_):
+            for file in message["attachments"]:
+                shown.setdefault(file["name"], []).append(file)
+    assert {name: files[0]["kind"] for name, files in shown.items()} == {
+        "salon.jpg": "image",
+        "cuisine.jpg": "image",
+        "balcon.jpg": "image",
+        "projet-de-compromis.pdf": "file",
+    }
+    assert [len(shown["balcon.jpg"]), len(shown["cuisine.jpg"])] == [2, 1]
+    assert all(file["state"] == "ready" for files in shown.values() for file in files)
+    assert all(one["blurhash"] and one["thumbnails"] for one in shown["balcon.jpg"])
 
 
 async def _numbers(person: Person) -> dict[str, tuple[int, int]]:
@@ -218,8 +248,8 @@ async def _numbers(person: Person) -> dict[str, tuple[int, int]]:
     return {id_: (talk["last_seq"], talk["head"]) for id_, talk in talks.items()}
 
 
-async def test_the_town_is_there_within_two_seconds(dispatcher: Dispatcher) -> None:
+async def test_the_town_is_there_within_two_seconds(fill: Fill) -> None:
     started = time.process_time()
-    await demo.fill(dispatcher)
+    await fill()
     # The processor's time, because other tests run on this machine too.
     assert time.process_time() - started < 2

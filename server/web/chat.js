@@ -1,43 +1,41 @@
 import { t } from './i18n/index.js';
-import { Palabre } from './palabre.js';
-import { confirm } from './views/dialog.js';
+import { Notifications } from './notifications.js';
+import { forDevice } from './storage.js';
+import { Departures } from './uploads.js';
+import { io } from './vendor/socket.io.esm.min.js';
+import { AboutDialog } from './views/about.js';
+import { openAccountMenu } from './views/account.js';
+import { choose, closeDialogs } from './views/dialog.js';
 import { h } from './views/dom.js';
 import { ListView } from './views/list.js';
+import { closeMenu, openMenu } from './views/menu.js';
 import { announce, noticeElements, showStatus, toast, toastError } from './views/notices.js';
-import { PeopleDialog } from './views/people.js';
+import { optionsOf } from './views/options.js';
+import { newConversationDialog } from './views/people.js';
 import { ThreadView } from './views/thread.js';
 import { count, nameOf, senderOf, textOf } from './views/words.js';
+import { Palabre } from '/web/client/palabre.js';
 
 /** The page of one person: a client, two panes, and what happens between them. */
 export class Chat {
   #palabre;
+  #departures;
+  #notifications;
   #ended;
   #list;
   #thread;
-  #isLoadingList = false;
+  #loadingLists = new Set(); // of the open ones and of the archived ones
   #frame = null;
   #stop = new AbortController();
 
   /** `ended(code)` is told when the session is over; no code: the person left. */
   constructor(token, ended) {
     this.#ended = ended;
-    this.#palabre = new Palabre({ token, storage: localStorage });
-    this.#list = new ListView(this.#palabre, {
-      open: (id) => this.#go(id),
-      startNew: () => new PeopleDialog(this.#palabre, (conversation) => this.#go(conversation.id)),
-      signOut: () => this.#signOut(),
-      more: () => this.#loadList(),
-    });
-    this.#thread = new ThreadView(this.#palabre, {
-      back: () => this.#back(),
-      open: (id) => this.#load(id),
-      older: (id) => this.#older(id),
-      retry: (id) => this.#palabre.retry(id),
-      discard: (id) => this.#palabre.discard(id),
-      copy: (message) => this.#copy(message),
-      remove: (message) => this.#remove(message),
-      save: (message, text) => this.#palabre.edit(message, text).catch(toastError),
-    });
+    this.#palabre = new Palabre({ io, token, storage: forDevice });
+    this.#departures = new Departures(this.#palabre, () => this.#redraw());
+    this.#notifications = new Notifications(this.#palabre, (id) => this.#go(id));
+    this.#list = new ListView(this.#palabre, this.#listActions);
+    this.#thread = new ThreadView(this.#palabre, this.#departures, this.#threadActions);
   }
 
   start() {
@@ -49,20 +47,67 @@ export class Chat {
     this.#palabre.connect();
   }
 
+  get #listActions() {
+    return {
+      open: (id) => this.#go(id),
+      reveal: (id, seq) => this.#reveal(id, seq),
+      talkTo: (userId) => this.#talkTo(userId),
+      startNew: () => this.#startNew(),
+      more: ({ archived }) => this.#loadList(archived),
+      menu: (anchor, conversation, point) => openMenu(anchor, this.#options(conversation), point),
+      account: (button) =>
+        openAccountMenu(button, this.#notifications, {
+          archive: () => this.#list.showArchive(true),
+          signOut: () => this.#signOut(),
+        }),
+    };
+  }
+
+  get #threadActions() {
+    return {
+      back: () => this.#back(),
+      open: (id) => this.#load(id),
+      older: (id) => this.#older(id),
+      startNew: () => this.#startNew(),
+      about: (id) => this.#about(id),
+      options: (button, id) => openMenu(button, this.#options(this.#palabre.store.conversation(id))),
+      copy: (message) => this.#copy(message),
+      remove: (message, rights) => this.#remove(message, rights),
+      save: (message, text) => this.#palabre.edit(message, text).catch(toastError),
+    };
+  }
+
   #listen() {
     const { signal } = this.#stop;
     const on = (type, listener) => this.#palabre.addEventListener(type, ({ detail }) => listener(detail), { signal });
+    const retry = () => this.#palabre.connect();
     on('ready', ({ again }) => this.#onReady(again));
     on('change', () => this.#redraw());
     on('message', ({ message }) => this.#onMessage(message));
-    on('status', ({ status }) => status !== 'online' && showStatus(status));
+    on('status', ({ status }) => status !== 'online' && showStatus(status, retry));
     on('expiring', () => toast(t('session.expiring')));
     on('closed', ({ code }) => this.#leave(code));
-    window.addEventListener('popstate', () => this.#follow(this.#wished), { signal });
-    window.addEventListener('focus', () => this.#thread.noteSeen(), { signal });
-    document.addEventListener('visibilitychange', () => this.#thread.noteSeen(), { signal });
-    window.addEventListener('online', () => showStatus(this.#palabre.status), { signal });
-    window.addEventListener('offline', () => showStatus('reconnecting'), { signal });
+    const listen = (target, type, listener) => target.addEventListener(type, listener, { signal });
+    listen(window, 'popstate', () => this.#follow(this.#wished));
+    listen(window, 'focus', () => this.#noteSeen());
+    listen(document, 'visibilitychange', () => this.#noteSeen());
+    listen(window, 'online', () => {
+      showStatus(this.#palabre.status, retry);
+      if (!this.#palabre.isOnline) retry();
+    });
+    listen(window, 'offline', () => showStatus('reconnecting', retry));
+    listen(window, 'keydown', (event) => this.#onKey(event));
+    listen(window, 'beforeunload', (event) => !this.#departures.isEmpty && event.preventDefault());
+    // A file that misses the conversation must not replace the page.
+    for (const type of ['dragover', 'drop']) listen(window, type, (event) => event.preventDefault());
+  }
+
+  #onKey(event) {
+    const isSearch = event.key === 'k' && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+    if (!isSearch || document.querySelector('dialog[open]')) return;
+    event.preventDefault();
+    if (this.#thread.id && !this.#list.element.offsetParent) this.#back();
+    requestAnimationFrame(() => this.#list.focusSearch());
   }
 
   // Where we are: the address says which conversation, so that reload, back and forward do what one expects.
@@ -74,7 +119,7 @@ export class Chat {
   #go(id) {
     if (id !== this.#thread.id) history.pushState({ inside: true }, '', address(id));
     this.#follow(id);
-    this.#thread.focusComposer();
+    this.#thread.focus();
   }
 
   #back() {
@@ -88,6 +133,7 @@ export class Chat {
   }
 
   #follow(id) {
+    closeMenu();
     document.body.dataset.screen = id ? 'thread' : 'list';
     if (id === this.#thread.id && id !== null) return;
     this.#thread.show(id);
@@ -104,21 +150,24 @@ export class Chat {
 
   async #onReady(again) {
     showStatus('online');
-    if (!again) await this.#loadList();
+    this.#departures.resume();
+    this.#thread.resume();
+    if (!again) await this.#loadList(false);
     if (this.#thread.id) await this.#load(this.#thread.id);
     this.#redraw();
   }
 
-  async #loadList() {
-    if (this.#isLoadingList) return;
-    this.#isLoadingList = true;
+  async #loadList(archived) {
+    if (this.#loadingLists.has(archived)) return;
+    this.#loadingLists.add(archived);
+    let state = 'ready';
     try {
-      await this.#palabre.list();
-      this.#list.state = 'ready';
+      await (archived ? this.#palabre.listArchived() : this.#palabre.list());
     } catch {
-      this.#list.state = 'failed';
+      state = 'failed';
     }
-    this.#isLoadingList = false;
+    this.#loadingLists.delete(archived);
+    if (this.#list.isArchive === archived) this.#list.state = state;
   }
 
   async #load(id) {
@@ -131,9 +180,15 @@ export class Chat {
   }
 
   #onMessage(message) {
+    if (!document.hasFocus() || message.conversation_id !== this.#thread.id) this.#notifications.tell(message);
     if (message.conversation_id !== this.#thread.id || message.type === 'system') return;
     const { store } = this.#palabre;
     announce(t('thread.announce', { name: nameOf(senderOf(store, message)), text: textOf(store, message) }));
+  }
+
+  #noteSeen() {
+    this.#thread.noteSeen();
+    if (document.hasFocus() && this.#thread.id) this.#notifications.seen(this.#thread.id);
   }
 
   /** Views once per frame; the title also while nobody looks. */
@@ -143,7 +198,7 @@ export class Chat {
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = null;
       this.#list.draw();
-      if (this.#thread.id) this.#thread.draw();
+      this.#thread.draw();
     });
   }
 
@@ -157,20 +212,67 @@ export class Chat {
     }
   }
 
+  /** Open a conversation at a message, however long ago that was. */
+  async #reveal(id, seq) {
+    this.#go(id);
+    try {
+      await this.#palabre.open(id);
+      await this.#palabre.older(id, { toSeq: seq });
+    } catch (error) {
+      return toastError(error);
+    }
+    if (this.#thread.id !== id) return;
+    this.#thread.state = 'ready';
+    this.#thread.reveal(seq);
+  }
+
   // What the person does
 
-  async #copy(message) {
+  #startNew() {
+    newConversationDialog(this.#palabre, (id) => this.#go(id));
+  }
+
+  async #talkTo(userId) {
     try {
-      await navigator.clipboard.writeText(message.content);
-      toast(t('message.copied'));
+      this.#go((await this.#palabre.createDirect(userId)).id);
     } catch (error) {
       toastError(error);
     }
   }
 
-  async #remove(message) {
-    if (!(await confirm(t('delete.title'), t('delete.lead'), t('delete.confirm')))) return;
-    await this.#palabre.remove(message).catch(toastError);
+  #about(id) {
+    new AboutDialog(this.#palabre, id, { left: (left) => this.#left(left), talkTo: (userId) => this.#talkTo(userId) });
+  }
+
+  #options(conversation) {
+    return optionsOf(this.#palabre, conversation, { about: (id) => this.#about(id), left: (id) => this.#left(id) });
+  }
+
+  #left(id) {
+    toast(t('leave.done'));
+    if (id !== this.#thread.id) return;
+    history.replaceState(null, '', address(null));
+    this.#follow(null);
+    this.#list.focus();
+  }
+
+  async #copy(message) {
+    try {
+      await navigator.clipboard.writeText(message.content);
+      toast(t('message.copied'));
+    } catch {
+      toast(t('message.notCopied'));
+    }
+  }
+
+  async #remove(message, rights) {
+    const everyone = { value: 'everyone', label: t('delete.everyone'), isDanger: true };
+    const me = { value: 'me', label: t('delete.me'), isDanger: !rights.erase };
+    const choices = [rights.erase && everyone, rights.hide && me].filter(Boolean);
+    const answer = await choose(t('delete.title'), t(rights.erase ? 'delete.lead' : 'delete.leadMe'), choices);
+    if (answer === 'everyone') await this.#palabre.remove(message).catch(toastError);
+    if (answer === 'me') await this.#palabre.hide(message).catch(toastError);
+    this.#thread.focus();
   }
 
   /** Nothing of this person stays on this device. */
@@ -182,7 +284,10 @@ export class Chat {
 
   #leave(code = null) {
     this.#stop.abort();
+    this.#departures.clear();
     cancelAnimationFrame(this.#frame);
+    closeMenu();
+    closeDialogs();
     showStatus('idle');
     this.#ended(code);
   }

@@ -1,4 +1,5 @@
 import { h } from './dom.js';
+import { icon } from './icons.js';
 
 const TONES = 8;
 
@@ -8,6 +9,18 @@ export function avatar({ id, name, avatar_url: address }, size = 'medium') {
   element.append(initials(name || id || '?'));
   if (address) element.append(picture(address));
   return element;
+}
+
+/** One person, two of several overlapping, or a sign where there is nobody. */
+export function faces(people, size = 'medium') {
+  if (people.length === 1) return avatar(people[0], size);
+  if (people.length === 0)
+    return h('span', { class: `avatar avatar-${size} avatar-empty`, 'aria-hidden': 'true' }, icon('people'));
+  return h(
+    'span',
+    { class: `faces faces-${size}`, 'aria-hidden': 'true' },
+    people.slice(0, 2).map((one) => avatar(one, 'pair')),
+  );
 }
 
 function picture(address) {
@@ -25,9 +38,10 @@ function initials(name) {
   return letters.map((word) => [...word][0].toLocaleUpperCase()).join('');
 }
 
-/** FNV-1a, of which the upper bits are the well mixed ones. */
+/** The same number for the same id everywhere (FNV-1a with its bits mixed once more). */
 function toneOf(id) {
   let hash = 0x811c9dc5;
   for (const letter of id) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193);
-  return (hash >>> 16) % TONES;
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return ((hash ^ (hash >>> 13)) >>> 0) % TONES;
 }

@@ -1,12 +1,16 @@
 import { t } from '../i18n/index.js';
 import { h } from './dom.js';
 import { icon } from './icons.js';
+import { Tray } from './tray.js';
 
 const TALLEST_PX = 176; // seven lines
 const WARN_CHARS = 200; // characters left at which the counter appears
 const DEFAULT_MOST = 10_000;
 
-/** Where one writes. Enter sends, Shift+Enter breaks the line, Esc leaves editing, Up in an empty field edits the last one. */
+/**
+ * Where one writes and adds files. Enter sends, Shift+Enter breaks the line, Esc leaves editing, Up in an empty field edits
+ * one's last message.
+ */
 export class Composer {
   element;
 
@@ -14,7 +18,7 @@ export class Composer {
   #actions;
   #id = null;
   #editing = null;
-  #drafts = new Map();
+  #drafts = new Map(); // conversation id -> {text, uploads}
   #canWrite = true;
 
   #field = h('textarea', {
@@ -28,37 +32,68 @@ export class Composer {
     { class: 'send', type: 'submit', 'aria-label': t('composer.send'), title: t('composer.send') },
     icon('send'),
   );
+  #picker = h('input', { type: 'file', multiple: true, hidden: true, tabIndex: -1 });
+  #attach = h(
+    'button',
+    {
+      class: 'icon-button attach',
+      type: 'button',
+      'aria-label': t('composer.attach'),
+      title: t('composer.attach'),
+      onclick: () => this.#picker.click(),
+    },
+    icon('attach'),
+  );
   #counter = h('p', { class: 'counter', 'aria-live': 'polite', hidden: true });
+  #problem = h('p', { class: 'composer-problem', role: 'alert', hidden: true });
   #banner = h('div', { class: 'editing', hidden: true });
   #closed = h('p', { class: 'composer-closed', role: 'status', hidden: true });
   #form;
+  #tray;
 
-  /** `actions`: sent(), save(message, text), lastOwn(). */
+  /** `actions`: send(id, text, uploads), sent(), save(message, text), lastOwn(). */
   constructor(palabre, actions) {
     this.#palabre = palabre;
     this.#actions = actions;
-    this.#form = h('form', { class: 'composer', onsubmit: (event) => this.#onSubmit(event) }, this.#field, this.#send);
-    this.element = h('footer', { class: 'composer-pane' }, this.#banner, this.#counter, this.#form, this.#closed);
+    this.#tray = new Tray(palabre, { changed: () => this.#judge(), problem: (text) => this.#say(text) });
+    const box = h('div', { class: 'composer-box' }, this.#attach, this.#field, this.#send);
+    const onSubmit = (event) => this.#onSubmit(event);
+    this.#form = h(
+      'form',
+      { class: 'composer', onsubmit: onSubmit },
+      this.#banner,
+      this.#tray.element,
+      box,
+      this.#picker,
+    );
+    this.element = h('footer', { class: 'composer-pane' }, this.#problem, this.#counter, this.#form, this.#closed);
     this.#field.addEventListener('input', () => this.#onInput());
     this.#field.addEventListener('keydown', (event) => this.#onKey(event));
     this.#field.addEventListener('blur', () => this.#stopTyping());
+    this.#picker.addEventListener('change', () => {
+      this.addFiles([...this.#picker.files]);
+      this.#picker.value = '';
+    });
   }
 
   enter(id) {
     this.#id = id;
-    this.#fill(this.#drafts.get(id) ?? '');
+    this.#restore();
   }
 
   leave() {
     this.#stopTyping();
-    if (this.#editing) this.#stopEditing();
-    else if (this.#id) this.#drafts.set(this.#id, this.#field.value);
+    if (this.#editing) this.#endEditing();
+    this.#keepDraft();
+    this.#say('');
     this.#id = null;
   }
 
-  /** On a phone the keyboard would cover what one came to read. */
+  /** On a phone the keyboard would cover what one came to read: there this answers false. */
   focus() {
-    if (window.matchMedia('(hover: hover)').matches) this.#field.focus();
+    const isPointed = window.matchMedia('(hover: hover)').matches;
+    if (isPointed && !this.#form.hidden) this.#field.focus();
+    return isPointed;
   }
 
   draw(conversation) {
@@ -66,48 +101,83 @@ export class Composer {
     const isClosed = conversation.info?.is_active === false;
     this.#form.hidden = !canWrite;
     this.#closed.hidden = canWrite || !conversation.info;
-    if (!this.#closed.hidden) this.#closed.replaceChildren(icon('lock'), t(this.#reason(conversation, isClosed)));
-    if (this.#canWrite && !canWrite && this.#editing) this.#stopEditing();
+    if (!this.#closed.hidden) this.#closed.replaceChildren(icon('lock'), t(reason(conversation, isClosed)));
+    if (this.#canWrite && !canWrite && this.#editing) this.#endEditing();
     this.#canWrite = canWrite;
+    this.#attach.hidden = !this.canTakeFiles;
+    this.#judge();
+  }
+
+  get canTakeFiles() {
+    return this.#canWrite && !this.#editing && this.#palabre.store.features.includes('uploads');
+  }
+
+  addFiles(files) {
+    if (!this.canTakeFiles || files.length === 0) return;
+    this.#tray.add(files);
+    this.focus();
+  }
+
+  /** There is a connection again. */
+  resume() {
+    this.#tray.resume();
+    for (const { uploads } of this.#drafts.values())
+      for (const upload of uploads) if (upload.isStranded) upload.start();
   }
 
   edit(message) {
-    if (!this.#editing) this.#drafts.set(this.#id, this.#field.value);
+    if (!this.#editing) this.#keepDraft();
+    this.#tray.hold([]);
     this.#editing = message;
+    const label = t('composer.cancelEdit');
     const cancel = h(
       'button',
-      {
-        class: 'icon-button',
-        type: 'button',
-        'aria-label': t('composer.cancelEdit'),
-        onclick: () => this.#stopEditing(),
-      },
+      { class: 'icon-button', type: 'button', 'aria-label': label, title: label, onclick: () => this.#stopEditing() },
       icon('close'),
     );
     this.#banner.hidden = false;
     this.#banner.replaceChildren(icon('edit'), h('span', {}, t('composer.editing')), cancel);
     this.#label('composer.save', 'check');
+    this.#attach.hidden = true;
     this.#fill(message.content);
     this.#field.focus();
   }
 
-  #reason(conversation, isClosed) {
-    if (!conversation.isMember) return 'thread.gone';
-    return isClosed ? 'composer.closed' : 'composer.readOnly';
+  #stopEditing() {
+    this.#endEditing();
+    this.#field.focus();
   }
 
-  #stopEditing() {
+  #endEditing() {
     this.#editing = null;
     this.#banner.hidden = true;
     this.#label('composer.send', 'send');
-    this.#fill(this.#drafts.get(this.#id) ?? '');
-    this.#field.focus();
+    this.#attach.hidden = !this.canTakeFiles;
+    this.#restore();
+  }
+
+  #keepDraft() {
+    if (!this.#id || this.#editing) return;
+    const draft = { text: this.#field.value, uploads: this.#tray.uploads };
+    if (draft.text === '' && draft.uploads.length === 0) this.#drafts.delete(this.#id);
+    else this.#drafts.set(this.#id, draft);
+  }
+
+  #restore() {
+    const { text, uploads } = this.#drafts.get(this.#id) ?? { text: '', uploads: [] };
+    this.#tray.hold(uploads);
+    this.#fill(text);
   }
 
   #label(key, name) {
     this.#send.setAttribute('aria-label', t(key));
     this.#send.title = t(key);
     this.#send.replaceChildren(icon(name));
+  }
+
+  #say(text) {
+    this.#problem.hidden = text === '';
+    if (this.#problem.textContent !== text) this.#problem.textContent = text;
   }
 
   #fill(text) {
@@ -123,7 +193,18 @@ export class Composer {
     this.#counter.classList.toggle('is-over', left < 0);
     if (left <= WARN_CHARS)
       this.#counter.textContent = t(left < 0 ? 'composer.over' : 'composer.left', { count: Math.abs(left) });
-    this.#send.disabled = this.#text === '' || left < 0;
+    this.#judge();
+  }
+
+  /** What could be sent now, if anything. */
+  #judge() {
+    this.#send.disabled = !this.#isSendable;
+  }
+
+  get #isSendable() {
+    const hasSomething = this.#text !== '' || (!this.#editing && this.#tray.uploads.length > 0);
+    const isRefused = this.#tray.uploads.some((upload) => upload.state === 'failed' && !upload.isStranded);
+    return hasSomething && !isRefused && this.#left >= 0 && this.#canWrite;
   }
 
   get #text() {
@@ -162,11 +243,13 @@ export class Composer {
 
   #onSubmit(event) {
     event.preventDefault();
+    if (!this.#isSendable) return;
     const text = this.#text;
-    if (text === '' || this.#left < 0 || !this.#canWrite) return;
     if (this.#editing) return this.#save(text);
-    this.#palabre.send(this.#id, text);
+    const uploads = this.#tray.take();
     this.#drafts.delete(this.#id);
+    this.#say('');
+    this.#actions.send(this.#id, text, uploads);
     this.#fill('');
     this.#field.focus();
     this.#actions.sent();
@@ -177,4 +260,9 @@ export class Composer {
     this.#stopEditing();
     if (text !== message.content) this.#actions.save(message, text);
   }
+}
+
+function reason(conversation, isClosed) {
+  if (!conversation.isMember) return 'thread.gone';
+  return isClosed ? 'composer.closed' : 'composer.readOnly';
 }

@@ -24,6 +24,9 @@ export function svg(tag, attributes, ...children) {
   return element;
 }
 
+/** What only those hear who listen to the page. */
+export const spoken = (text) => h('span', { class: 'sr-only' }, text);
+
 /**
  * Make the children of `parent` be `rows`, touching only what differs: `{key, signature, build}`. A row whose signature
  * changed is rebuilt inside its element, so that its place, and focus within it, stay.
@@ -46,16 +49,16 @@ export function reconcile(parent, rows, known) {
 function refresh(row, known) {
   const kept = known.get(row.key);
   if (kept?.signature === row.signature) return kept.element;
+  const focused = kept?.element.contains(document.activeElement) ? document.activeElement : null;
   const built = row.build();
   if (!kept) {
     known.set(row.key, { element: built, signature: row.signature });
     return built;
   }
-  const hadFocus = kept.element.contains(document.activeElement);
   kept.element.className = built.className;
   kept.element.replaceChildren(...built.childNodes);
   kept.signature = row.signature;
-  if (hadFocus) kept.element.querySelector('button')?.focus();
+  if (focused) (focused.isConnected ? focused : kept.element.querySelector('button'))?.focus();
   return kept.element;
 }
 

@@ -1,10 +1,12 @@
 import { t } from '../i18n/index.js';
-import { avatar } from './avatar.js';
+import { accountButton } from './account.js';
+import { conversationRow } from './conversation.js';
 import { h, reconcile } from './dom.js';
 import { icon, mark } from './icons.js';
-import { count, faceOf, nameOf, senderOf, stamp, textOf, titleOf } from './words.js';
+import { Roving } from './roving.js';
+import { SearchView } from './search.js';
 
-/** The left pane: who I am, and my conversations with the newest activity on top. */
+/** The left pane: my conversations with the newest activity on top, what a search finds, and who I am. */
 export class ListView {
   element;
 
@@ -13,30 +15,42 @@ export class ListView {
   #rows = new Map();
   #current = null;
   #state = 'loading';
-  #list = h('ul', { class: 'conversations', onkeydown: (event) => this.#moveFocus(event) });
+  #isArchive = false;
+  #list = h('ul', { class: 'conversations' });
   #note = h('div', { class: 'list-note' });
-  #account = h('div', { class: 'account' });
+  #heading = h('div', { class: 'list-heading', hidden: true });
+  #account = h('footer', { class: 'account' });
+  #roving = new Roving(this.#list, 'button', () => this.#list.querySelector('[aria-current="true"]'));
+  #search;
 
-  /** `actions`: open(id), startNew(), signOut(), more(). */
+  /**
+   * `actions`: open(id), reveal(id, seq), talkTo(userId), startNew(), more({archived}), menu(anchor, conversation, point),
+   * account(button).
+   */
   constructor(palabre, actions) {
     this.#palabre = palabre;
     this.#actions = actions;
+    const label = t('list.new');
     const newButton = h(
       'button',
-      {
-        class: 'icon-button',
-        type: 'button',
-        'aria-label': t('list.new'),
-        title: t('list.new'),
-        onclick: actions.startNew,
-      },
-      icon('plus'),
+      { class: 'icon-button', type: 'button', 'aria-label': label, title: label, onclick: actions.startNew },
+      icon('compose'),
     );
+    const scroll = h(
+      'div',
+      { class: 'list-scroll', onscroll: (event) => this.#onScroll(event) },
+      this.#heading,
+      this.#list,
+      this.#note,
+    );
+    this.#search = new SearchView(palabre, { ...actions, changed: (isSearching) => (scroll.hidden = isSearching) });
     this.element = h(
       'nav',
       { class: 'pane list-pane', 'aria-label': t('list.title') },
-      h('header', { class: 'bar' }, mark(), h('h1', { class: 'brand' }, t('app.name')), newButton),
-      h('div', { class: 'list-scroll', onscroll: (event) => this.#onScroll(event) }, this.#list, this.#note),
+      h('header', { class: 'bar list-bar' }, mark(), h('h1', { class: 'brand' }, t('app.name')), newButton),
+      this.#search.field,
+      scroll,
+      this.#search.results,
       this.#account,
     );
   }
@@ -52,126 +66,72 @@ export class ListView {
     this.draw();
   }
 
+  get isArchive() {
+    return this.#isArchive;
+  }
+
   draw() {
-    const conversations = this.#palabre.store.list();
+    const { store } = this.#palabre;
+    const conversations = this.#isArchive ? store.archived() : store.list();
     reconcile(
       this.#list,
-      conversations.map((one) => this.#row(one)),
+      conversations.map((one) => conversationRow(this.#palabre, one, one.id === this.#current, this.#actions)),
       this.#rows,
     );
-    this.#drawNote(conversations.length);
+    this.#roving.refresh();
+    this.#note.replaceChildren(...this.#noteOf(conversations.length));
     this.#drawAccount();
   }
 
   focus() {
-    (this.#list.querySelector('[aria-current="true"]') ?? this.#list.querySelector('button'))?.focus();
+    this.#roving.focus();
   }
 
-  #row(conversation) {
-    const facts = this.#facts(conversation);
-    return { key: conversation.id, signature: JSON.stringify(facts), build: () => this.#build(conversation, facts) };
+  focusSearch() {
+    this.#search.focus();
   }
 
-  #facts(conversation) {
-    const { store } = this.#palabre;
-    const face = faceOf(store, conversation);
-    return {
-      title: titleOf(store, conversation),
-      face: [face.id, face.name, face.avatar_url],
-      preview: this.#preview(conversation),
-      time: conversation.activityAt && stamp(new Date(conversation.activityAt)),
-      unread: conversation.unread,
-      marked: Boolean(conversation.my?.marked_unread),
-      pinned: Boolean(conversation.my?.is_pinned),
-      typing: conversation.typing.size > 0,
-      isCurrent: conversation.id === this.#current,
-    };
-  }
-
-  #preview(conversation) {
-    const { store } = this.#palabre;
-    const pending = this.#palabre.pending(conversation.id).at(-1);
-    if (conversation.typing.size > 0) return this.#typing(conversation);
-    if (pending) return t('list.you', { text: pending.payload.content });
-    const message = conversation.lastMessage;
-    if (!message || store.hidden.has(message.id)) return t('list.nothing');
-    const text = textOf(store, message);
-    if (message.type === 'system') return text;
-    if (message.sender?.id === store.me?.id) return t('list.you', { text });
-    if (conversation.others.length < 2) return text;
-    return t('list.said', { name: nameOf(senderOf(store, message)), text });
-  }
-
-  #typing(conversation) {
-    const { store } = this.#palabre;
-    const [userId] = conversation.typing.keys();
-    return t('typing.one', { names: nameOf(store.user(userId) ?? { id: userId }) });
-  }
-
-  #build(conversation, facts) {
-    const { store } = this.#palabre;
-    const hasNews = facts.unread > 0 || facts.marked;
+  /** Show what was put away, or go back. */
+  showArchive(isArchive) {
+    this.#isArchive = isArchive;
+    this.#state = 'loading';
+    this.#heading.hidden = !isArchive;
+    const label = t('archive.back');
+    const back = () => this.showArchive(false);
     const button = h(
       'button',
-      {
-        'data-conversation': conversation.id,
-        class: `conversation${hasNews ? ' has-news' : ''}`,
-        type: 'button',
-        'aria-current': facts.isCurrent ? 'true' : null,
-        onclick: () => this.#actions.open(conversation.id),
-      },
-      avatar(faceOf(store, conversation), 'large'),
-      h(
-        'span',
-        { class: 'conversation-words' },
-        h('span', { class: 'conversation-title', dir: 'auto' }, facts.title),
-        h('span', { class: `conversation-preview${facts.typing ? ' is-typing' : ''}`, dir: 'auto' }, facts.preview),
-      ),
-      h(
-        'span',
-        { class: 'conversation-side' },
-        h('span', { class: 'conversation-time' }, facts.time),
-        this.#badge(facts),
-      ),
+      { class: 'icon-button', type: 'button', 'aria-label': label, title: label, onclick: back },
+      icon('back'),
     );
-    return h('li', {}, button);
+    this.#heading.replaceChildren(button, h('h2', {}, t('archive.title')));
+    this.draw();
+    if (isArchive) button.focus();
+    else this.focus();
+    this.#actions.more({ archived: isArchive });
   }
 
-  #badge({ unread, marked, pinned }) {
-    if (unread > 0) {
-      const words = h('span', { class: 'sr-only' }, t('list.unread', { count: unread }));
-      return h('span', { class: 'badge' }, h('span', { 'aria-hidden': 'true' }, count(unread)), words);
-    }
-    if (marked) return h('span', { class: 'badge badge-dot' }, h('span', { class: 'sr-only' }, t('list.markedUnread')));
-    return pinned
-      ? h('span', { class: 'pinned' }, icon('pin'), h('span', { class: 'sr-only' }, t('list.pinned')))
-      : null;
+  #noteOf(length) {
+    if (this.#state === 'failed') return [h('p', {}, t('list.failed')), this.#button('list.retry', () => this.#more())];
+    if (this.#state === 'loading') return length === 0 ? skeletons() : [];
+    if (length === 0) return this.#isArchive ? [h('p', {}, t('archive.empty'))] : this.#emptyNote();
+    return this.#hasMore ? [this.#button('list.more', () => this.#more())] : [];
   }
 
-  #drawNote(length) {
-    if (this.#state === 'loading' && length === 0) return this.#note.replaceChildren(...skeletons());
-    if (this.#state === 'failed') {
-      const retry = h(
-        'button',
-        { class: 'quiet-button', type: 'button', onclick: this.#actions.more },
-        t('list.retry'),
-      );
-      return this.#note.replaceChildren(h('p', {}, t('list.failed')), retry);
-    }
-    if (length === 0) {
-      const start = h(
-        'button',
-        { class: 'quiet-button', type: 'button', onclick: this.#actions.startNew },
-        t('list.new'),
-      );
-      return this.#note.replaceChildren(
-        h('p', { class: 'strong' }, t('list.empty')),
-        h('p', {}, t('list.emptyHint')),
-        start,
-      );
-    }
-    const more = h('button', { class: 'quiet-button', type: 'button', onclick: this.#actions.more }, t('list.more'));
-    return this.#note.replaceChildren(...(this.#palabre.hasMoreConversations ? [more] : []));
+  #emptyNote() {
+    const start = this.#button('list.new', this.#actions.startNew);
+    return [h('p', { class: 'strong' }, t('list.empty')), h('p', {}, t('list.emptyHint')), start];
+  }
+
+  #button(key, onclick) {
+    return h('button', { class: 'quiet-button', type: 'button', onclick }, t(key));
+  }
+
+  get #hasMore() {
+    return this.#isArchive ? this.#palabre.hasMoreArchived : this.#palabre.hasMoreConversations;
+  }
+
+  #more() {
+    this.#actions.more({ archived: this.#isArchive });
   }
 
   #drawAccount() {
@@ -179,36 +139,17 @@ export class ListView {
     const signature = JSON.stringify([me?.id, me?.name, me?.avatar_url]);
     if (!me || this.#account.dataset.signature === signature) return;
     this.#account.dataset.signature = signature;
-    const label = t('session.signout');
-    this.#account.replaceChildren(
-      avatar(me, 'small'),
-      h('span', { class: 'account-name', dir: 'auto', title: t('session.account', { name: nameOf(me) }) }, nameOf(me)),
-      h(
-        'button',
-        { class: 'icon-button', type: 'button', 'aria-label': label, title: label, onclick: this.#actions.signOut },
-        icon('leave'),
-      ),
-    );
+    this.#account.replaceChildren(accountButton(me, this.#actions.account));
   }
 
   #onScroll({ target }) {
     const left = target.scrollHeight - target.scrollTop - target.clientHeight;
-    if (left < 200 && this.#state === 'ready' && this.#palabre.hasMoreConversations) this.#actions.more();
-  }
-
-  #moveFocus(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    const buttons = [...this.#list.querySelectorAll('button')];
-    const target = buttons[buttons.indexOf(document.activeElement) + step];
-    if (!target) return;
-    event.preventDefault();
-    target.focus();
+    if (left < 200 && this.#state === 'ready' && this.#hasMore) this.#more();
   }
 }
 
 function skeletons() {
   const bar = () =>
     h('div', { class: 'skeleton' }, h('span', { class: 'skeleton-face' }), h('span', { class: 'skeleton-words' }));
-  return [bar(), bar(), bar(), bar()];
+  return [h('p', { class: 'sr-only', role: 'status' }, t('list.loading')), bar(), bar(), bar(), bar(), bar()];
 }

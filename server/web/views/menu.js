@@ -1,57 +1,88 @@
 import { h } from './dom.js';
 import { icon } from './icons.js';
 
+const MARGIN_PX = 8;
+
 let close = () => {};
 
-/** A small menu by a button: `[{label, icon, action, isDanger}]`. Arrow keys move, Esc and a click elsewhere close it. */
-export function openMenu(button, entries) {
+/**
+ * A small menu by a button, or at a point: entries are `{label, icon, action, isDanger}`, with `checked` a choice that is on
+ * or off, with `isOneOf` one of several; null is a line. Arrow keys move, Esc, Tab and a click elsewhere close it.
+ */
+export function openMenu(anchor, entries, point = null) {
+  const isOpenHere = anchor.getAttribute('aria-expanded') === 'true';
   close();
-  const menu = h('div', { class: 'menu', role: 'menu' }, entries.map(item));
-  document.body.append(menu);
-  place(menu, button.getBoundingClientRect());
-  button.setAttribute('aria-expanded', 'true');
-  menu.querySelector('button').focus();
+  if (isOpenHere) return;
+  const menu = h('div', { class: 'menu', role: 'menu' }, entries.map(entry));
+  // What lies outside of an open dialog cannot be reached, and what lies outside of a landmark is hard to find.
+  (anchor.closest('dialog, main, nav') ?? document.body).append(menu);
+  place(menu, point ?? anchor.getBoundingClientRect());
+  anchor.setAttribute('aria-expanded', 'true');
+  items(menu)[0].focus();
 
-  const onOutside = (event) => menu.contains(event.target) || close();
+  const stop = new AbortController();
+  const { signal } = stop;
   close = ({ refocus = false } = {}) => {
+    stop.abort();
     menu.remove();
-    button.removeAttribute('aria-expanded');
-    document.removeEventListener('pointerdown', onOutside, true);
-    window.removeEventListener('resize', close);
-    if (refocus) button.focus();
+    anchor.removeAttribute('aria-expanded');
+    if (refocus) anchor.focus();
     close = () => {};
   };
-  document.addEventListener('pointerdown', onOutside, true);
-  window.addEventListener('resize', close);
+  const onOutside = (event) => menu.contains(event.target) || anchor.contains(event.target) || close();
+  document.addEventListener('pointerdown', onOutside, { capture: true, signal });
+  window.addEventListener('resize', () => close(), { signal });
   menu.addEventListener('keydown', (event) => onKey(event, menu));
 }
 
-function item({ label, icon: name, action, isDanger }) {
+export const closeMenu = () => close();
+
+const items = (menu) => [...menu.querySelectorAll('button')];
+
+function entry(given) {
+  if (!given) return h('div', { class: 'menu-line', role: 'separator' });
+  const { label, icon: name, action, isDanger, checked, isOneOf } = given;
+  const isChoice = checked !== undefined;
+  const role = isChoice ? `menuitem${isOneOf ? 'radio' : 'checkbox'}` : 'menuitem';
   const run = () => {
     close({ refocus: true });
     action();
   };
-  const props = { class: `menu-item${isDanger ? ' is-danger' : ''}`, type: 'button', role: 'menuitem', onclick: run };
-  return h('button', props, icon(name), label);
+  return h(
+    'button',
+    {
+      class: `menu-item${isDanger ? ' is-danger' : ''}`,
+      type: 'button',
+      role,
+      tabIndex: -1,
+      'aria-checked': isChoice ? String(checked) : null,
+      onclick: run,
+    },
+    name ? icon(name) : null,
+    h('span', { class: 'menu-label' }, label),
+    isChoice ? icon('check', 'icon menu-check') : null,
+  );
 }
 
 function onKey(event, menu) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (event.key === 'Escape' || event.key === 'Tab') close({ refocus: true });
-  if (event.key === 'Escape') event.stopPropagation();
-  if (event.key !== 'Escape' && event.key !== 'Tab' && !step) return;
+  const all = items(menu);
+  const at = all.indexOf(document.activeElement);
+  const target = { ArrowDown: all[(at + 1) % all.length], ArrowUp: all.at(at - 1), Home: all[0], End: all.at(-1) }[
+    event.key
+  ];
+  if (!target && event.key !== 'Escape' && event.key !== 'Tab') return;
   event.preventDefault();
-  if (!step) return;
-  const items = [...menu.querySelectorAll('button')];
-  items.at((items.indexOf(document.activeElement) + step) % items.length).focus();
+  event.stopPropagation();
+  if (target) target.focus();
+  else close({ refocus: true });
 }
 
-/** Beside the button, inside the window. */
-function place(menu, box) {
-  const margin = 8;
+/** Beside the button or point, inside the window. */
+function place(menu, { left = 0, right = left, top = 0, bottom = top }) {
   const { offsetWidth: width, offsetHeight: height } = menu;
-  const left = Math.min(Math.max(margin, box.right - width), window.innerWidth - width - margin);
-  const below = box.bottom + height + margin < window.innerHeight;
-  menu.style.left = `${left}px`;
-  menu.style.top = `${below ? box.bottom + 4 : Math.max(margin, box.top - height - 4)}px`;
+  const isNearEnd = right > window.innerWidth / 2;
+  const wished = isNearEnd ? right - width : left;
+  const isBelow = bottom + height + MARGIN_PX < window.innerHeight;
+  menu.style.left = `${Math.min(Math.max(MARGIN_PX, wished), window.innerWidth - width - MARGIN_PX)}px`;
+  menu.style.top = `${isBelow ? bottom + 4 : Math.max(MARGIN_PX, top - height - 4)}px`;
 }

@@ -8,7 +8,7 @@ const BACK_MS = 2_400;
 const PATIENCE_MS = 900; // a reconnect shorter than this is nobody's business
 
 const pill = h('div', { class: 'pill', role: 'status', hidden: true });
-const toasts = h('div', { class: 'toasts', role: 'alert' });
+const toasts = h('div', { class: 'toasts', role: 'status' });
 const announcer = h('div', { class: 'sr-only', 'aria-live': 'polite' });
 
 export const noticeElements = [pill, toasts, announcer];
@@ -17,8 +17,8 @@ let timer;
 let awaited = null; // what is about to be said, unless it is over before
 let wasAway = false;
 
-/** The state of the connection, said only while it matters. */
-export function showStatus(status) {
+/** The state of the connection, said only while it matters; `retry()` tries at once instead of later. */
+export function showStatus(status, retry) {
   if (status === 'online') return settle(wasAway ? back : hide);
   if (status === 'closed' || status === 'idle') return settle(hide);
   const word = navigator.onLine ? `session.${status}` : 'session.offline';
@@ -26,10 +26,10 @@ export function showStatus(status) {
   settle();
   awaited = word;
   wasAway ||= !pill.hidden && status === 'reconnecting';
-  if (!pill.hidden) return say(word);
+  if (!pill.hidden) return say(word, retry);
   timer = setTimeout(() => {
     wasAway = status === 'reconnecting';
-    say(word);
+    say(word, retry);
   }, PATIENCE_MS);
 }
 
@@ -39,10 +39,14 @@ function settle(next = () => {}) {
   next();
 }
 
-function say(word) {
+function say(word, retry) {
   pill.hidden = false;
   pill.className = 'pill';
-  pill.replaceChildren(h('span', { class: 'spinner' }), t(word));
+  const button =
+    word === 'session.reconnecting' && retry
+      ? h('button', { class: 'link-button', type: 'button', onclick: retry }, t('session.now'))
+      : null;
+  pill.replaceChildren(h('span', { class: 'spinner' }), h('span', {}, t(word)), ...(button ? [button] : []));
 }
 
 function back() {
@@ -58,10 +62,16 @@ function hide() {
   pill.replaceChildren();
 }
 
+/** A word about what just happened; where a dialog is open, in front of it. */
 export function toast(text) {
   const note = h('div', { class: 'toast' }, text);
+  const dialog = [...document.querySelectorAll('dialog[open]')].at(-1);
+  (dialog ?? document.body).append(toasts);
   toasts.append(note);
-  setTimeout(() => note.remove(), TOAST_MS);
+  setTimeout(() => {
+    note.remove();
+    if (toasts.parentElement !== document.body) document.body.append(toasts);
+  }, TOAST_MS);
 }
 
 export const toastError = (error) => toast(errorText(error));

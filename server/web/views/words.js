@@ -10,6 +10,7 @@ function format(name, options) {
 
 export const clock = (date) => format('clock', { hour: '2-digit', minute: '2-digit' }).format(date);
 export const moment = (date) => format('moment', { dateStyle: 'full', timeStyle: 'short' }).format(date);
+export const brief = (date) => format('brief', { dateStyle: 'medium', timeStyle: 'short' }).format(date);
 export const dayKey = (date) => `${date.getFullYear()}-${date.getMonth()}-${date.getDate()}`;
 
 /** Whole days between then and now, in the reader's zone. */
@@ -50,24 +51,44 @@ export const senderOf = (store, message) => store.user(message.sender?.id) ?? me
 
 export function titleOf(store, conversation) {
   if (conversation.info?.title) return conversation.info.title;
-  const others = conversation.others.map((row) => nameOf(store.user(row.user.id) ?? row.user));
+  const others = conversation.others.map((row) => nameOf(personOf(store, row)));
   if (others.length > 0) return names(others);
   return conversation.participants.size > 0 ? t('conversation.alone') : t('conversation.untitled');
 }
 
-/** Who stands for a conversation in an avatar: the other person, or the conversation itself. */
-export function faceOf(store, conversation) {
-  const [other] = conversation.others;
-  if (conversation.info?.type !== 'group' && conversation.others.length === 1)
-    return store.user(other.user.id) ?? other.user;
-  return { id: conversation.id, name: titleOf(store, conversation), avatar_url: conversation.info?.avatar_url };
+/** Who stands for a conversation in a picture: its own one, or the others. */
+export function facesOf(store, conversation) {
+  const address = conversation.info?.avatar_url;
+  if (address) return [{ id: conversation.id, name: titleOf(store, conversation), avatar_url: address }];
+  return conversation.others
+    .map((row) => personOf(store, row))
+    .map(({ id, name, avatar_url }) => ({ id, name, avatar_url }));
 }
+
+/** A participant's profile as it stands today. */
+export const personOf = (store, row) => store.user(row.user.id) ?? row.user;
 
 /** A message in a line. */
 export function textOf(store, message) {
   if (message.type === 'system') return systemSentence(store, message);
   if (message.is_deleted) return t('message.deleted');
-  return message.content || t(message.type === 'image' ? 'message.image' : 'message.file');
+  return message.content || filesText(message.attachments ?? []);
+}
+
+/** Files in a line. */
+export function filesText(files) {
+  if (files.length === 0) return t('message.file');
+  const areImages = files.every((file) => file.kind === 'image');
+  if (areImages) return t('message.images', { count: files.length });
+  return files.length === 1 ? files[0].name : t('message.files', { count: files.length });
+}
+
+/** A number of bytes as people say it. */
+export function bytes(number) {
+  const [unit, size] = number < 1_000_000 ? ['kilobyte', 1_000] : ['megabyte', 1_000_000];
+  const digits = number >= 1_000_000 && number < 10_000_000 ? 1 : 0;
+  const written = new Intl.NumberFormat(locale(), { style: 'unit', unit, maximumFractionDigits: digits });
+  return written.format(Math.max(number / size, number > 0 && unit === 'kilobyte' ? 1 : 0));
 }
 
 /** A system message in words, as complete as what it carries. */
@@ -109,6 +130,12 @@ function subjectsOf(store, { user_ids: ids = [], names: given = [] }) {
 }
 
 const capital = (sentence) => sentence.charAt(0).toLocaleUpperCase(language) + sentence.slice(1);
+
+/** A role in the directory, in the reader's language. */
+export const roleText = (role) => (has(`role.${role}`) ? t(`role.${role}`) : role);
+
+/** Why a file did not get there: what the server refuses about a file is the file itself. */
+export const uploadErrorText = (error) => (error.code === 'validation_failed' ? t('upload.damaged') : errorText(error));
 
 /** A refusal in the reader's language. */
 export function errorText(error) {
