@@ -19,6 +19,9 @@ from tests import chromium
 from tests.services import has_postgres, shared_postgres
 
 OUTCOME_FILE = "TEST_OUTCOME_FILE"
+
+# One more than the two cores this is meant for: a test often waits for a process or a database.
+WORKERS = "3"
 FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -77,7 +80,7 @@ def main(arguments: list[str]) -> int:
 
 def run_on(database: str, arguments: list[str]) -> tuple[Outcome, bool]:
     """Run pytest once; return the outcome and whether the run came to its end."""
-    command = [sys.executable, "-m", "pytest", "-p", "tests.run", "-q", "-n", "2", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "tests.run", "-q", "-n", WORKERS, *arguments]
     service = shared_postgres() if database == "postgres" else nullcontext()
     with tempfile.TemporaryDirectory(prefix="palabre-tests-") as folder, service as postgres:
         file = Path(folder, "outcome.json")
