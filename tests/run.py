@@ -85,6 +85,8 @@ def run_on(database: str, arguments: list[str]) -> tuple[Outcome, bool]:
     with tempfile.TemporaryDirectory(prefix="palabre-tests-") as folder, service as postgres:
         file = Path(folder, "outcome.json")
         environment = os.environ | {"TEST_DATABASE": database, OUTCOME_FILE: str(file)}
+        # Without it every server that a test starts would compile all of its modules again.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if postgres is not None:
             environment["TEST_POSTGRES_URL"] = postgres.url
         process = subprocess.Popen(command, env=environment, start_new_session=True)
