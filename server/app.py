@@ -12,6 +12,8 @@ from pathlib import Path
 from aiohttp import web
 
 from server import __version__, database, demo, handlers, middleware, pages
+from server.actions.people import Acquaintances
+from server.actions.recency import Recency
 from server.auth import Tokens
 from server.bearer import Bearer
 from server.config import Settings
@@ -22,8 +24,10 @@ from server.files.images import ImageLimits, Images
 from server.files.store import Store
 from server.intake import Intake
 from server.jobs import Sweeper
+from server.journal import Journal
 from server.logs import get_logger
 from server.realtime.bus import Bus, MemoryBus
+from server.realtime.connection import Entrance
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
 from server.realtime.limits import Buckets
@@ -115,20 +119,28 @@ class _House:
         self._settings = settings
         self._tokens = Tokens(settings.auth)
         self._registry = handlers.registry()
-        hub = Hub()
+        hub = Hub(coalesce_s=settings.realtime.coalesce_ms / 1_000)
         self.bus = MemoryBus()
         self.feed = Feed(settings, hub)
+        self._met = Acquaintances()
+        self.bus.listen(self._met.notice)
+        self._recency = Recency(settings.limits.broadcast_members)
+        self.bus.listen(self._recency.notice)
         self.bus.listen(self.feed.accept)
         self._teller = Teller(settings.limits, self.bus)
         buckets = Buckets(settings.limits)
         self._store = _store(settings)
         self.images = _images(settings)
         self._sweeper = Sweeper(settings.files, self._store)
-        self.dispatcher = Dispatcher(settings, self._registry, self._teller, buckets, self._sweeper)
+        self._journal = Journal(settings.database, tell=self._teller.tell, doubt=self.feed.doubt)
+        self.dispatcher = Dispatcher(
+            settings, self._registry, self._teller, self._journal, buckets, self._sweeper
+        )
         self.intake = Intake(self._store, self.images, self._sweeper)
         lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed)
-        self._sockets = Sockets(settings, lobby, self._teller)
-        self._plain = Plain(settings, lobby, self._teller)
+        self._entrance = Entrance(settings, lobby, self._teller)
+        self._sockets = Sockets(settings, self._entrance)
+        self._plain = Plain(self._entrance)
         self._watch: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
 
@@ -139,7 +151,7 @@ class _House:
             middlewares=middleware.all_of(settings),
             client_max_size=settings.limits.event_bytes,
         )
-        bearer = Bearer(self.dispatcher, self._tokens)
+        bearer = Bearer(self.dispatcher, self._tokens, self._met)
         uploads = Uploads(self.dispatcher, bearer, self.intake)
         uploads.attach(app, BASE)
         Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
@@ -151,6 +163,8 @@ class _House:
             app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=20
         )
         await self._runner.setup()
+        await self._journal.open()
+        self._recency.start()
         await _claim(settings, self._sweeper)
         self._watch = asyncio.create_task(self.feed.watch())
         return await _listen(self._runner, settings)
@@ -160,7 +174,9 @@ class _House:
         if self._runner is not None:
             for site in list(self._runner.sites):
                 await site.stop()
+        self._entrance.is_stopping = True
         await asyncio.gather(self._sockets.close(), self._plain.close())
+        self._entrance.watch.wheel.stop()
         await self._settle()
         if self._watch is not None:
             self._watch.cancel()
@@ -170,6 +186,8 @@ class _House:
             await self._runner.cleanup()
         # What uploads asked for while everybody else was being let go.
         await self._settle()
+        await self._recency.close()
+        await self._journal.close()
         await self._sweeper.close()
         await self.images.close()
         await self._tokens.close()

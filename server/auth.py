@@ -5,6 +5,7 @@ token, its bearer gets the same answer; the log gets the reason.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import unicodedata
@@ -35,6 +36,8 @@ JWKS_TIMEOUT_S = 5
 JWKS_PAUSE_MS = 10_000
 JWKS_FIRST_PAUSE_MS = 1_000
 JWKS_AGE_MS = 600_000
+VERIFIED = 10_000
+"""How many tokens are remembered as verified, the most recently used: about 5 MB."""
 
 _RSA_BITS = 2_048
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999, after which no date can be written
@@ -88,8 +91,20 @@ class Key:
         raise ValueError("is not a key for RS256, ES256 (P-256) or EdDSA (Ed25519)")
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What a token said whose signature was proved, by which keys, and from when on it is valid."""
+
+    identity: Identity
+    begins_ms: int
+    edition: int
+
+
 class Keys(Protocol):
     """Where the key for a token is found."""
+
+    def edition(self) -> int:
+        """Return what changes whenever keys do: what was proved before is to be proved again."""
 
     async def find(self, header: Mapping[str, Any]) -> Key:
         """Return the key that this header asks for, or refuse the token."""
@@ -105,6 +120,9 @@ class Tokens:
         """Read the configured key; SettingsError when there is none that can be used."""
         self._settings = settings
         self._keys = _configured_keys(settings)
+        # By the hash of the token, so that no token lies in memory longer than its request; the
+        # least recently used first.
+        self._verified: dict[bytes, _Verified] = {}
 
     async def verify(self, token: str) -> Identity:
         """Return whose token this is.
@@ -112,11 +130,31 @@ class Tokens:
         Raises UnauthorizedError or TokenExpiredError with the cause as `reason`, and
         UnavailableError while the keys cannot be fetched.
         """
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        known = self._verified.pop(digest, None)
+        if known is not None and self._still_holds(known):
+            self._verified[digest] = known
+            return known.identity
         header = _header(token)
-        claims = _signed_claims(token, await self._keys.find(header))
+        key = await self._keys.find(header)
+        edition = self._keys.edition()
+        claims = _signed_claims(token, key)
         self._check_audience(claims)
         expires_at_ms = self._check_times(claims)
-        return self._identity(claims, expires_at_ms)
+        identity = self._identity(claims, expires_at_ms)
+        self._remember(digest, _Verified(identity, _begins_ms(claims), edition))
+        return identity
+
+    def _still_holds(self, known: _Verified) -> bool:
+        """Return whether a token that was verified would be verified now."""
+        now, leeway = clock.now_ms(), self._settings.leeway_s * 1_000
+        in_time = known.begins_ms <= now + leeway and now < known.identity.expires_at_ms + leeway
+        return in_time and known.edition == self._keys.edition()
+
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        if len(self._verified) >= VERIFIED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = verified
 
     async def close(self) -> None:
         """Stop fetching keys."""
@@ -245,6 +283,11 @@ def _time_ms(claims: Mapping[str, Any], claim: str) -> int | None:
     return int(value * 1_000)
 
 
+def _begins_ms(claims: Mapping[str, Any]) -> int:
+    """Return from when on a token is valid, in milliseconds."""
+    return max(_time_ms(claims, "nbf") or 0, _time_ms(claims, "iat") or 0)
+
+
 def _user_id(value: Any, claim: str) -> str:
     """Return the id as text of 1 to 64 characters; a whole number becomes its decimal digits."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -311,6 +354,10 @@ class OneKey:
     def __init__(self, key: Key) -> None:
         self._key = key
 
+    def edition(self) -> int:
+        """Return always the same."""
+        return 0
+
     async def find(self, header: Mapping[str, Any]) -> Key:
         """Return the key, whatever the header asks for: the signature decides."""
         del header
@@ -327,6 +374,7 @@ class FetchedKeys:
         self._url = url
         self._keys: dict[str | None, Key] = {}
         self._asked_at_ms: int | None = None
+        self._edition = 0
         self._answered = False
         self._fetch: asyncio.Task[None] | None = None
 
@@ -334,8 +382,7 @@ class FetchedKeys:
         """Return the key of this `kid`; an unknown one is looked for, but not in every request."""
         key = self._known(header)
         if key is not None:
-            if self._age_ms() > JWKS_AGE_MS:
-                self._start()  # a key that was withdrawn must not be trusted for ever
+            self._keep_fresh()
             return key
         await self._renew()
         key = self._known(header)
@@ -350,6 +397,16 @@ class FetchedKeys:
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.wait([self._fetch])
+
+    def edition(self) -> int:
+        """Return how often the keys were replaced; old ones are fetched anew in the background."""
+        self._keep_fresh()
+        return self._edition
+
+    def _keep_fresh(self) -> None:
+        """Fetch keys that are old: one that was withdrawn must not be trusted for ever."""
+        if self._age_ms() > JWKS_AGE_MS:
+            self._start()
 
     def _known(self, header: Mapping[str, Any]) -> Key | None:
         """Return the key of this `kid`; without one, the only key that fits the algorithm."""
@@ -387,6 +444,7 @@ class FetchedKeys:
         """Take the keys from the address; keep the old ones when it does not answer well."""
         try:
             self._keys = _usable_keys(await _read(self._url))
+            self._edition += 1
             self._answered = True
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self._answered = False

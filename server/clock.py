@@ -6,6 +6,7 @@ wire. Nothing that orders, resumes or deduplicates reads a clock.
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def now_ms() -> int:
@@ -15,5 +16,10 @@ def now_ms() -> int:
 
 def to_text(at_ms: int) -> str:
     """Return the wire form of a time, such as `2026-01-02T03:04:05.678Z`."""
-    at = datetime.fromtimestamp(at_ms // 1000, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _second(at_s: int) -> str:
+    """Return a time without its fraction; what is told now was told this second already."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}"

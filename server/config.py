@@ -235,7 +235,12 @@ class DatabaseSettings(Section):
     migrate_on_start: bool = True
     """Whether the tables are brought up to date at every start; without it use palabre migrate."""
     pool_size: Count = 10
-    """The connections that one process opens to PostgreSQL at most; SQLite has its own."""
+    """The connections that one process opens to PostgreSQL at most, beside up to four that store
+    what is sent and four that only read; SQLite has its own."""
+    waiting_sends: Count = 10_000
+    """The sends that may wait to be stored; more are answered `unavailable` until there is room."""
+    waiting_bytes: Count = 67_108_864
+    """The bytes of text that may wait to be stored, in the same way."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -247,10 +252,15 @@ class DatabaseSettings(Section):
         path = self.url.removeprefix("sqlite://")
         return Path(path) if self.is_sqlite and path != ":memory:" else None
 
+    def postgres_session(self) -> dict[str, Any]:
+        """Return what asyncpg takes for one connection; ValueError on SQLite."""
+        return _postgres_credentials(self.url)
+
     def tortoise_connection(self) -> dict[str, Any]:
         """Return the engine and the credentials as Tortoise takes them."""
         if not self.is_sqlite:
-            credentials = _postgres_credentials(self.url) | {"maxsize": self.pool_size}
+            credentials = _postgres_credentials(self.url)
+            credentials |= {"maxsize": self.pool_size, "reset": _keep_session}
             return {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
         credentials = {
             "file_path": self.url.removeprefix("sqlite://"),
@@ -299,6 +309,18 @@ class RealtimeSettings(Section):
     quiet ones."""
     ping_timeout_s: Seconds = 20
     """The seconds a client has to answer a ping before it is cut."""
+    stall_s: Seconds = 30
+    """The seconds after which a client is cut that takes nothing of what waits to be sent to it,
+    even if it answers pings."""
+    strangers: OrNone = 1_000
+    """The connections that may be open at a time without having said who they are; 0 sets no
+    limit."""
+    strangers_per_address: OrNone = 100
+    """The same for one network address, behind which a whole office may be; behind a proxy it is
+    the address that http.trusted_proxies report. 0 sets no limit."""
+    coalesce_ms: Annotated[int, Field(ge=0, le=1_000)] = 5
+    """The milliseconds from the end of writing to a busy conversation until it is written to again:
+    what is said meanwhile leaves together. A quiet conversation is written to at once."""
 
 
 class UsersSettings(Section):
@@ -722,6 +744,10 @@ def _check_keys(auth: AuthSettings) -> None:
         raise SettingsError(f"auth.secret: is too short; it takes at least {SECRET_BYTES} bytes")
 
 
+async def _keep_session(_: object) -> None:
+    """Give a connection back as it is: nothing we do stays in a session, and asking costs a way."""
+
+
 def _postgres_credentials(url: str) -> dict[str, Any]:
     """Return what asyncpg takes; ValueError says in a sentence what the address has wrong."""
     try:
@@ -754,6 +780,8 @@ def _postgres_credentials(url: str) -> dict[str, Any]:
             "statement_timeout": "5000",
             "lock_timeout": "3000",
             "idle_in_transaction_session_timeout": "10000",
+            # Compiling a statement that reads one page takes longer than running it.
+            "jit": "off",
         },
     }
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,9 @@ from tortoise.migrations.executor import MigrationExecutor
 from server.config import Settings
 from server.errors import SettingsError
 from server.ids import new_id
-from server.models import sql
+from server.models import reader, sessions, sql
+from server.models.reader import Reader
+from server.models.sessions import Sessions
 
 _APPS = {
     "palabre": {
@@ -28,6 +31,9 @@ _APPS = {
 # Any fixed number will do, as long as all nodes of all versions use the same one.
 _MIGRATION_LOCK = 7_252_273
 _FILE_KEY = "file_key"
+_SWITCH_S = 0.000_5
+# A read takes a millisecond; more of them at once would only wait in the database instead.
+_READING = 4
 
 
 @asynccontextmanager
@@ -39,13 +45,39 @@ async def opened(settings: Settings) -> AsyncIterator[None]:
     lock = _sole_owner(settings)
     connection = settings.database.tortoise_connection()
     context = await Tortoise.init(config={"connections": {"default": connection}, "apps": _APPS})
+    reads: Reader | Sessions | None = None
     try:
         await _reach()
+        reads = _reader(settings) if settings.database.is_sqlite else _sessions(settings)
         yield
     finally:
+        if reads is not None:
+            reader.detach()
+            sessions.detach()
+            await reads.close()
         await context.close_connections()
         if lock is not None:
             lock.close()
+
+
+def _reader(settings: Settings) -> Reader | None:
+    """Let reads of an SQLite file have connections of their own; none can see into memory."""
+    file = settings.database.file_path()
+    if file is None:
+        return None
+    credentials = settings.database.tortoise_connection()["credentials"]
+    reads = Reader(str(file), busy_timeout=credentials["busy_timeout"])
+    reader.attach(reads)
+    # A thread of SQLite that comes back from the disk waits so long for a loop that is busy.
+    sys.setswitchinterval(_SWITCH_S)
+    return reads
+
+
+def _sessions(settings: Settings) -> Sessions:
+    """Let reads of PostgreSQL have connections of their own."""
+    reads = Sessions(settings.database.postgres_session(), most=_READING)
+    sessions.attach(reads)
+    return reads
 
 
 def _sole_owner(settings: Settings) -> TextIO | None:
@@ -97,6 +129,7 @@ async def migrate() -> None:
             await _migrate(connection)
         finally:
             await session.execute(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})")
+            await session.execute("RESET statement_timeout; RESET lock_timeout")
 
 
 async def _migrate(connection: BaseDBAsyncClient) -> None:

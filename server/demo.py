@@ -278,4 +278,5 @@ class _Play:
         await Conversation.filter(id=id_).update(
             created_at=began, updated_at=began, last_activity_at=at
         )
-        await Participant.filter(conversation_id=id_).update(joined_at=began)
+        # Also the copy by which lists are ordered: it may have been made while they were talking.
+        await Participant.filter(conversation_id=id_).update(joined_at=began, last_activity_at=at)

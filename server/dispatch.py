@@ -27,7 +27,7 @@ from server.errors import (
 )
 from server.events import Event, Outcome
 from server.ids import new_id
-from server.journal import database_refusal
+from server.journal import Entry, database_refusal
 from server.logs import get_logger
 from server.permissions import ANYBODY, Asker, Call, Caller, Connection
 from server.schemas.requests import RequestModel
@@ -68,6 +68,8 @@ class Request(Generic[RequestT]):
     act: Callable[[Call, RequestT], Awaitable[Outcome]]
     routes: tuple[Route, ...] = ()
     on_sockets: bool = True
+    # For what may be written together with others: an entry, or None for what `act` has to do.
+    draft: Callable[[Call, RequestT], Entry | None] | None = None
     sends: bool = False
     asked_by: tuple[Asker, ...] = ANYBODY
 
@@ -125,6 +127,19 @@ class Teller(Protocol):
         """Bring events of one committed change on their way, in this order."""
 
 
+class Journal(Protocol):
+    """Who writes the entries of many requests at once."""
+
+    def submit(self, entry: Entry) -> "asyncio.Future[dict[str, Any] | None]":
+        """Put an entry in line; its answer is the reply, or None for what `act` has to decide.
+
+        What is stored is told by whoever stores it. Raises `UnavailableError`.
+        """
+
+    async def settle(self) -> None:
+        """Wait until everything that was submitted is decided."""
+
+
 class Cleaner(Protocol):
     """Who removes the files that were given up."""
 
@@ -135,21 +150,27 @@ class Cleaner(Protocol):
 class Dispatcher:
     """Answers requests, whichever door they came by."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (what it connects, given once)
         self,
         settings: Settings,
         registry: Registry,
         teller: Teller,
+        journal: Journal,
         limiter: Limiter,
         cleaner: Cleaner,
     ) -> None:
         """Serve the requests of a registry."""
         self.settings = settings
+        self._context = settings.limits.to_wire()
         self._registry = registry
         self._teller = teller
+        self._journal = journal
         self._limiter = limiter
         self._cleaner = cleaner
-        self._working: set[asyncio.Task[Outcome]] = set()
+        self._working: set[asyncio.Future[Any]] = set()
+        # Sends that wait for the journal, in the order in which they are due.
+        self._due: dict[asyncio.Future[Any], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def find(self, name: str) -> Request[Any]:
         """Return a request that sockets may ask for; raises `UnknownEventError`."""
@@ -174,8 +195,49 @@ class Dispatcher:
         self.admit(caller, sends=request.sends)
         payload = self.parse(request.schema, raw, as_text=as_text)
         call = Call(caller, self.settings, connection)
+        entry = None if request.draft is None else request.draft(call, payload)
+        if entry is not None:
+            reply = await self._write(entry, what=request.name)
+            if reply is not None:
+                return reply
         outcome = await self.run(request.act(call, payload), what=request.name)
         return outcome.reply
+
+    async def _write(self, entry: Entry, *, what: str) -> dict[str, Any] | None:
+        """Wait until the journal has decided, at most until the deadline."""
+        answer = self._journal.submit(entry)
+        self._working.add(answer)
+        self._expect(answer)
+        try:
+            return await answer
+        except Exception as error:
+            raise _refusal_of(error, what) from error
+        finally:
+            self._working.discard(answer)
+            self._due.pop(answer, None)
+
+    def _expect(self, answer: "asyncio.Future[Any]") -> None:
+        """Let an answer be due after the deadline: one timer for all of them."""
+        loop = asyncio.get_running_loop()
+        self._due[answer] = loop.time() + DEADLINE_S
+        if self._timer is None:
+            self._timer = loop.call_later(DEADLINE_S, self._expire)
+
+    def _expire(self) -> None:
+        """Answer those who have waited too long; what they asked for goes on."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        late: list[asyncio.Future[Any]] = []
+        for answer, due in self._due.items():
+            if due > now:
+                self._timer = loop.call_at(due, self._expire)
+                break
+            late.append(answer)
+        for answer in late:
+            del self._due[answer]
+            if not answer.done():
+                answer.set_exception(DeadlineError())
 
     def admit(self, caller: Caller, *, sends: bool) -> None:
         """Count one request; raises `RateLimitedError` when it comes too early."""
@@ -187,11 +249,10 @@ class Dispatcher:
         """Return the typed request; raises `ValidationFailedError` that names the fields."""
         if not isinstance(raw, dict):
             raise ValidationFailedError.of("payload", "must be an object")
-        context = self.settings.limits.to_wire()
         try:
             if as_text:
-                return schema.model_validate_strings(raw, context=context)
-            return schema.model_validate(raw, context=context)
+                return schema.model_validate_strings(raw, context=self._context)
+            return schema.model_validate(raw, context=self._context)
         except ValidationError as error:
             raise _refusal(error, schema) from error
         except RecursionError as error:
@@ -202,19 +263,21 @@ class Dispatcher:
         task = asyncio.ensure_future(self._finish(work))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
-        done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
+        done: set[asyncio.Task[Outcome]] = set()
+        try:
+            done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
+        finally:
+            if not done:
+                # Nobody waits any more: the deadline has passed, or whoever asked is gone.
+                task.add_done_callback(_forget)
         if not done:
-            task.add_done_callback(_forget)
             raise DeadlineError
         try:
             return task.result()
         except ClientError:
             raise
         except Exception as error:
-            refusal = database_refusal(error)
-            if isinstance(refusal, ClientError):
-                raise refusal from error
-            raise _internal(error, what) from error
+            raise _refusal_of(error, what) from error
 
     async def _finish(self, work: Awaitable[Outcome]) -> Outcome:
         outcome = await work
@@ -235,12 +298,20 @@ class Dispatcher:
         """Wait until everything that was accepted has been finished."""
         while self._working:
             await asyncio.wait(set(self._working))
+        await self._journal.settle()
+
+
+def _refusal_of(error: Exception, what: str) -> ClientError:
+    """Return what the client is told about a failure."""
+    refusal = database_refusal(error)
+    return refusal if isinstance(refusal, ClientError) else _internal(error, what)
 
 
 def _forget(task: asyncio.Task[Outcome]) -> None:
     """Look at the end of work nobody waits for any more, so that it is not lost unlogged."""
-    if not task.cancelled() and task.exception() is not None:
-        log.warning("work failed after its deadline", error=str(task.exception()))
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, ClientError):
+        log.warning("work failed after its deadline", error=str(error))
 
 
 def _internal(error: Exception, what: str) -> InternalError:

@@ -1,5 +1,7 @@
 """What all HTTP doors have in common: who may knock, how a refusal looks, what is logged."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -11,6 +13,7 @@ from aiohttp.typedefs import Middleware
 from server.config import Settings
 from server.errors import (
     ClientError,
+    DeadlineError,
     ForbiddenError,
     InternalError,
     MethodNotAllowedError,
@@ -28,6 +31,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 USER = web.RequestKey("user", str)
 """Who asked, for the log."""
 
+BODY_S = 10.0
+"""How long a body may take to arrive; whoever lets it drip would hold a connection for nothing."""
+
 _EXPOSED = "ETag, Retry-After, Content-Range, Location"
 _ACCEPTED = "Authorization, Content-Type, Idempotency-Key"
 _METHODS = "GET, HEAD, POST, PATCH, PUT, DELETE, OPTIONS"
@@ -39,6 +45,7 @@ _BY_STATUS: dict[int, type[ClientError]] = {
 }
 
 log = get_logger("server.requests")
+_level = logging.getLogger("server.requests")
 
 
 def all_of(settings: Settings) -> list[Middleware]:
@@ -69,14 +76,29 @@ def refusal(error: ClientError) -> web.Response:
     return answer
 
 
+async def whole_body(request: web.Request) -> bytes:
+    """Return the whole body of a request; raises `DeadlineError` when it does not arrive."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise DeadlineError from None
+
+
 @web.middleware
 async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Write one line for each request: who, what, code, how long; never what was said."""
+    """Write one line for each request: who, what, code, how long; never what was said.
+
+    Those that went well are for whoever looks for something: they are written at `debug`.
+    """
     started = time.monotonic()
     response = await handler(request)
-    if response.headers.get("Upgrade", "").lower() != "websocket":
+    failed = response.status >= 400
+    # A line costs as much as a small answer; looking whether it is wanted costs nothing.
+    wanted = failed or _level.isEnabledFor(logging.DEBUG)
+    if wanted and response.headers.get("Upgrade", "").lower() != "websocket":
         resource = request.match_info.route.resource
-        log.info(
+        (log.info if failed else log.debug)(
             "http",
             user=request.get(USER, ""),
             request=f"{request.method} {resource.canonical if resource else request.path}",

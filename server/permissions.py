@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from functools import lru_cache
 from typing import Protocol
 
 from server.config import Settings
@@ -120,6 +121,22 @@ def may(
     if conversation is ConversationType.DIRECT and permission in _NEVER_IN_DIRECT:
         return False
     return permission in _GRANTS[effective(caller, membership)]
+
+
+@lru_cache
+def standings(role: UserRole | None, permission: Permission) -> str:
+    """Return where a member of this role may do this, for the database to look it up.
+
+    Words like ` group:member ` between blanks: the type of a conversation and a membership in it.
+    """
+    caller = Caller("", role)
+    pairs = [
+        f"{kind}:{membership}"
+        for kind in ConversationType
+        for membership in MembershipRole
+        if may(caller, membership, kind, permission)
+    ]
+    return f" {' '.join(pairs)} "
 
 
 def effective(caller: Caller, membership: MembershipRole) -> MembershipRole:

@@ -10,7 +10,7 @@ from server.config import Settings
 from server.dispatch import Dispatcher, Registry, Request, Route, read_json
 from server.errors import UnsupportedMediaError, ValidationFailedError
 from server.ids import new_id
-from server.middleware import json, own_origin
+from server.middleware import json, own_origin, whole_body
 from server.multipart import FORM, go_on, say_later
 from server.uploads import Uploads
 
@@ -73,7 +73,7 @@ class Rest:
 async def _fields(http: web.Request, route: Route) -> tuple[dict[str, Any], bool]:
     """Return the fields of a request and whether they are all texts."""
     path = dict(http.match_info)
-    body = await http.read()
+    body = await whole_body(http)
     if route.method in _IN_ADDRESS and not body:
         return {**_query(http), **_unclaimed(path, http.query)}, True
     if http.query:

@@ -6,16 +6,19 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from server import clock, journal
+from server import clock
 from server.actions import conversations
 from tests.people import Person, Refused, Town
+
+CLOCKS = [f"server.journal.{name}.now_ms" for name in ("numbers", "postgres", "sqlite")]
 
 
 @pytest.fixture(autouse=True)
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never show the same millisecond twice, so that activity has one order."""
     ticks = count(clock.now_ms())
-    monkeypatch.setattr(journal, "now_ms", lambda: next(ticks))
+    for clock_ in CLOCKS:
+        monkeypatch.setattr(clock_, lambda: next(ticks))
     monkeypatch.setattr(conversations, "now_ms", lambda: next(ticks))
 
 
@@ -196,7 +199,8 @@ async def test_conversations_of_one_moment_are_paged_without_loss(
     ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.now_ms()
-    monkeypatch.setattr(journal, "now_ms", lambda: now)
+    for clock_ in CLOCKS:
+        monkeypatch.setattr(clock_, lambda: now)
     monkeypatch.setattr(conversations, "now_ms", lambda: now)
     await groups(ada, bob, letters="abcde")
 

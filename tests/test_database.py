@@ -147,17 +147,25 @@ async def pragma(name: str) -> Any:
 
 
 async def test_sqlite_flushes_what_it_acknowledges(tmp_path: Path) -> None:
+    names = ("synchronous", "journal_mode", "foreign_keys", "query_only")
+
+    @journal.transaction
+    async def writing() -> dict[str, Any]:
+        return {name: await pragma(name) for name in names}
+
+    @journal.snapshot
+    async def reading() -> dict[str, Any]:
+        return {name: await pragma(name) for name in names}
+
     async with database.opened(at(f"sqlite://{tmp_path}/one.db")):
-        values = {
-            name: await pragma(name) for name in ("synchronous", "journal_mode", "foreign_keys")
+        # Batches of sends use the connection that transactions use.
+        assert await writing() == {
+            "synchronous": 2,
+            "journal_mode": "wal",
+            "foreign_keys": 1,
+            "query_only": 0,
         }
-
-        @journal.transaction
-        async def within() -> Any:
-            return await pragma("synchronous")
-
-        assert values == {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1}
-        assert await within() == 2
+        assert (await reading())["query_only"] == 1
 
 
 async def test_a_database_that_is_not_there_stops_the_start_with_a_sentence(

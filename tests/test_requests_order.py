@@ -52,6 +52,7 @@ def order_of_answers(device: Device) -> list[int]:
 
 
 async def test_slow_and_quick_requests_are_answered_in_line(ada: Person, bob: Person) -> None:
+    """M10 of docs/threats.md."""
     talk = await ada.creates("direct", bob)
     her, his = await ada.connects(), await bob.connects()
     asked = [
@@ -107,6 +108,7 @@ async def test_more_requests_than_fit_in_line_are_all_answered(ada: Person, bob:
 async def test_whoever_waits_too_long_is_told_that_the_outcome_is_unknown(
     town: Town, ada: Person, bob: Person, hasty: None
 ) -> None:
+    """T9 of docs/threats.md."""
     talk = await ada.creates("direct", bob)
     her, his = await ada.connects(), await bob.connects()
     payload = send(talk, "Slowly")

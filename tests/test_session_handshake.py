@@ -6,24 +6,22 @@ from typing import Any
 
 import pytest
 
-from server.actions import repair, sync
-from server.realtime.feed import Feed
+from server.actions import sync
 from tests.doors import PlainDevice, fields
 from tests.eventually import becomes, is_gone, sessions
 from tests.people import Device, Person, Refused, Town
 
 Happening = Callable[[], Awaitable[Any]]
 
-HEADS = ("before the heads are read", "after the heads are read")
-"""Only where nobody heard the conversation before."""
+TOLD = ("after the heads are read", "after the snapshot")
+"""Too late for the hello: what happens then is told after it."""
 
-ALWAYS = (
-    "before the person is hosted",
+WINDOWS = (
+    "before the memberships are read",
     "after the memberships are read",
     "after hosting",
-    "after the snapshot",
+    *TOLD,
 )
-WINDOWS = (*ALWAYS, *HEADS)
 
 
 class Window:
@@ -34,11 +32,10 @@ class Window:
 
     def at(self, point: str, happening: Happening) -> None:
         target, name, before = {
-            "before the person is hosted": (Feed, "host_person", True),
-            "after the memberships are read": (Feed, "host", True),
-            "before the heads are read": (repair, "heads", True),
-            "after the heads are read": (repair, "heads", False),
-            "after hosting": (Feed, "host", False),
+            "before the memberships are read": (sync, "arrival", True),
+            "after the memberships are read": (sync, "arrival", False),
+            "after hosting": (sync, "opening", True),
+            "after the heads are read": (sync, "_look", False),
             "after the snapshot": (sync, "opening", False),
         }[point]
         original = getattr(target, name)
@@ -126,14 +123,14 @@ async def test_a_message_of_the_handshake_comes_after_the_hello_and_once(
 
     assert [raw[:2] for raw in his.raw[:3]][:2] == ["0{", "40"]
     assert json.loads(his.raw[2][2:])[0] == "session:ready"
-    after = point == "after the snapshot"
+    after = point in TOLD
     assert await his.heard_names() == (["message:created"] if after else [])
     assert his.ready["joined"] == {talk["id"]: talk["head"] + (not after)}
     await ada.says(talk, "And now")
     assert (await his.hears("message:created"))["prev_event_seq"] == talk["head"] + 1
 
 
-@pytest.mark.parametrize("point", ALWAYS)
+@pytest.mark.parametrize("point", WINDOWS)
 async def test_who_is_removed_in_the_handshake_hears_nothing_more(
     window: Window, ada: Person, bob: Person, cleo: Person, point: str
 ) -> None:
@@ -145,7 +142,7 @@ async def test_who_is_removed_in_the_handshake_hears_nothing_more(
     his = await bob.connects()
     await ada.says(talk, "He is gone")
 
-    told = point == "after the snapshot"
+    told = point in TOLD
     assert await his.heard_names() == (
         ["participant:removed", "conversation:removed"] if told else []
     )
@@ -164,7 +161,7 @@ async def test_who_is_removed_in_the_handshake_hears_nothing_though_nobody_else_
     his = await bob.connects()
     await ada.says(talk, "He is gone")
 
-    told = point == "after the snapshot"
+    told = point in TOLD
     assert await his.heard_names() == (
         ["participant:removed", "conversation:removed"] if told else []
     )
@@ -182,7 +179,7 @@ async def test_who_is_added_in_the_handshake_hears_all_from_there_on(
     his = await bob.connects()
     said = await ada.says(talk, "Welcome")
 
-    told = point == "after the snapshot"
+    told = point in TOLD
     assert await his.heard_names() == [
         *(["conversation:added", "participant:added", "message:created"] if told else []),
         "message:created",
@@ -210,10 +207,10 @@ async def test_who_is_removed_and_added_again_in_the_handshake_stays_in(
 
     names = await his.heard_names()
     assert names[-1] == "message:created"
-    assert (len(names) > 1) == (point == "after the snapshot")
+    assert (len(names) > 1) == (point in TOLD)
 
 
-@pytest.mark.parametrize("point", HEADS)
+@pytest.mark.parametrize("point", ["after hosting", "after the heads are read"])
 async def test_who_is_added_while_another_comes_in_hears_the_conversation(
     window: Window, ada: Person, bob: Person, dan: Person, point: str
 ) -> None:
@@ -298,7 +295,7 @@ async def test_who_is_removed_while_coming_in_to_a_conversation_is_closed(
     assert await his.ended() == 4404
     await ada.says(talk, "He is gone")
 
-    told = point == "after the snapshot"
+    told = point in TOLD
     assert answer["ok"] is told
     assert [name for name, _ in his.frames][:1] == (["participant:removed"] if told else [])
     assert "message:created" not in [name for name, _ in his.frames]
@@ -352,7 +349,7 @@ async def test_a_failure_while_coming_in_to_a_conversation_says_whether_to_try_a
         async def fails(*_: Any, failure: Exception = failure, **__: Any) -> Any:
             raise failure
 
-        monkeypatch.setattr(sync, "heads", fails)
+        monkeypatch.setattr(sync, "arrival", fails)
         his = PlainDevice(bob, talk["id"])
         with pytest.raises(Refused) as refused:
             await his.open(fields(bob))
@@ -383,6 +380,7 @@ async def test_more_than_can_wait_is_said_while_somebody_comes_in(
     await is_gone(town, "bob")
 
 
+@pytest.mark.one_database
 async def test_a_connection_is_not_compressed(bob: Person) -> None:
     his = Device(bob)
 
@@ -394,6 +392,7 @@ async def test_a_connection_is_not_compressed(bob: Person) -> None:
 # What may stand in `auth`
 
 
+@pytest.mark.one_database
 async def test_clients_that_send_only_texts_are_understood(ada: Person, bob: Person) -> None:
     talk = await ada.creates("direct", bob)
     await ada.says(talk, "Hello")
@@ -404,6 +403,7 @@ async def test_clients_that_send_only_texts_are_understood(ada: Person, bob: Per
     assert [len(entry["messages"]) for entry in his.ready["sync"]["conversations"]] == [1]
 
 
+@pytest.mark.one_database
 async def test_the_token_may_come_in_the_header(bob: Person) -> None:
     his = Device(bob)
     await his.reach(headers={"Authorization": f"Bearer {bob.token}"})
@@ -414,6 +414,7 @@ async def test_the_token_may_come_in_the_header(bob: Person) -> None:
     assert his.ready["user"]["id"] == "bob"
 
 
+@pytest.mark.one_database
 async def test_the_token_of_auth_goes_before_the_one_of_the_header(
     ada: Person, bob: Person
 ) -> None:
@@ -434,6 +435,7 @@ async def refusal(device: Device, packet: str) -> dict[str, Any]:
     return body
 
 
+@pytest.mark.one_database
 async def test_a_token_in_the_address_is_refused_with_a_sentence(town: Town, bob: Person) -> None:
     url = f"{town.url}/socket.io/?EIO=4&transport=websocket&token={bob.token}"
     async with town.http.ws_connect(url) as ws:
@@ -446,6 +448,7 @@ async def test_a_token_in_the_address_is_refused_with_a_sentence(town: Town, bob
     assert body["data"]["message"] == body["message"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -477,6 +480,7 @@ async def test_what_cannot_be_understood_is_refused_by_name(
     assert body["data"]["retryable"] is False
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("token", ["5", '["a"]', '{"a": 1}', "true", '""', "null"])
 async def test_a_token_of_another_type_is_no_token(bob: Person, token: str) -> None:
     his = Device(bob)
@@ -487,6 +491,7 @@ async def test_a_token_of_another_type_is_no_token(bob: Person, token: str) -> N
     assert body["data"]["code"] == "unauthorized"
 
 
+@pytest.mark.one_database
 async def test_unknown_fields_of_auth_are_ignored(bob: Person) -> None:
     his = await bob.connects(device_id="phone", colour="green", cursor="typo")
 
@@ -533,6 +538,7 @@ async def test_two_connects_at_once_open_one_session(town: Town, ada: Person, bo
     assert sessions(town, "bob") == 1
 
 
+@pytest.mark.one_database
 async def test_the_namespace_is_the_one_there_is(bob: Person) -> None:
     his = Device(bob)
     await his.reach()
@@ -568,7 +574,7 @@ async def test_a_database_that_does_not_answer_is_unavailable(
     async def gone(*_: Any, **__: Any) -> Any:
         raise OSError("connection refused")
 
-    monkeypatch.setattr(sync, "heads", gone)
+    monkeypatch.setattr(sync, "arrival", gone)
     with pytest.raises(Refused) as refused:
         await bob.connects()
 

@@ -118,6 +118,7 @@ async def test_nobody_sends_a_byte_before_we_know_them(
 async def test_a_file_is_cut_off_where_it_grows_too_large(
     town: Town, ada: Person, bob: Person
 ) -> None:
+    """M22 of docs/threats.md."""
     talk = await ada.creates("direct", bob)
     for path in ("uploads/", f"conversations/{talk['id']}/send/"):
         # Nobody says how long it will be, and it has no end.

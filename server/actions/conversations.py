@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from server import events, journal
-from server.actions import access, people, views
+from server.actions import access, listing, people, views
 from server.actions.messages import fingerprint, move_sender, tell
 from server.clock import now_ms
 from server.errors import (
@@ -38,16 +38,6 @@ from server.schemas.values import (
     UserRole,
 )
 
-_NAMED_LIKE = (
-    "(c.search_title LIKE {0} ESCAPE '!' OR EXISTS (SELECT 1 FROM participants o "
-    "JOIN users n ON n.id = o.user_id WHERE o.conversation_id = c.id AND o.is_active "
-    "AND o.user_id <> $1 AND n.search_name LIKE {0} ESCAPE '!'))"
-)
-# Both databases compare rows of values from left to right.
-_BELOW = (
-    "(CASE WHEN p.is_pinned THEN 1 ELSE 0 END, c.last_activity_at, c.id) "
-    "< (CAST({0} AS INT), CAST({1} AS BIGINT), {2})"
-)
 _CHANGEABLE = ("title", "avatar_url", "client", "property", "metadata", "is_active")
 
 
@@ -285,68 +275,9 @@ async def get(call: Call, request: GetConversation) -> Outcome:
     return Outcome({"conversation": await _shown(call, request.conversation_id)})
 
 
-@journal.snapshot
 async def list_(call: Call, request: ListConversations) -> Outcome:
     """Return a page of the caller's conversations, pinned on top, newest activity first."""
-    rows = await _listed(call, request)
-    page = rows[: request.limit]
-    shown = await views.conversations(
-        call.caller.user_id,
-        [row["id"] for row in page],
-        unread_max=call.settings.limits.unread_max,
-    )
-    more = len(rows) > request.limit
-    return Outcome({"results": shown, "next_cursor": _cursor(page[-1]) if more else None})
-
-
-class _Filter:
-    """Conditions of a list with the values they compare; `$1` is the person, `$2` the time."""
-
-    def __init__(self, user_id: str, *, archived: bool) -> None:
-        self.values: list[object] = [user_id, now_ms()]
-        mark = views.ARCHIVED if archived else f"NOT {views.ARCHIVED}"
-        self.conditions = ["p.user_id = $1", "p.is_active", mark]
-
-    def require(self, condition: str, *given: object) -> None:
-        """Add a condition in which `{0}`, `{1}`, … stand for the given values."""
-        first = len(self.values) + 1
-        self.values += given
-        self.conditions.append(condition.format(*(f"${first + i}" for i in range(len(given)))))
-
-
-async def _listed(call: Call, request: ListConversations) -> list[dict[str, Any]]:
-    wanted = _Filter(call.caller.user_id, archived=request.archived)
-    for name in ("type", "client", "property"):
-        value = getattr(request, name)
-        if value is not None:
-            wanted.require(f"c.{name} = {{0}}", str(value))
-    if request.unread is not None:
-        prefix = "" if request.unread else "NOT "
-        wanted.require(f"{prefix}({views.UNREAD} > 0 OR p.marked_unread)")
-    if request.q is not None:
-        wanted.require(_NAMED_LIKE, people.pattern(request.q))
-    if request.cursor is not None:
-        wanted.require(_BELOW, *_position(request.cursor))
-    return await sql.fetch(
-        "SELECT c.id, c.last_activity_at, "
-        "CASE WHEN p.is_pinned THEN 1 ELSE 0 END AS pinned "
-        "FROM participants p JOIN conversations c ON c.id = p.conversation_id "
-        f"WHERE {' AND '.join(wanted.conditions)} "
-        f"ORDER BY pinned DESC, c.last_activity_at DESC, c.id DESC LIMIT {request.limit + 1}",
-        *wanted.values,
-    )
-
-
-def _cursor(row: dict[str, Any]) -> str:
-    return f"{row['pinned']}.{row['last_activity_at']}.{row['id']}"
-
-
-def _position(cursor: str) -> tuple[int, int, str]:
-    pinned, _, rest = cursor.partition(".")
-    activity, _, id_ = rest.partition(".")
-    if not (pinned in ("0", "1") and activity.isdecimal() and len(activity) < 16 and id_):
-        raise ValidationFailedError.of("cursor", "is not one that this server gave out")
-    return int(pinned), int(activity), id_
+    return await listing.page(call, request)
 
 
 @journal.transaction

@@ -10,6 +10,7 @@ import orjson
 
 from server import events, journal
 from server.actions import access, attachments, views
+from server.actions.history import page as history_page
 from server.clock import now_ms
 from server.errors import (
     EditWindowClosedError,
@@ -21,8 +22,9 @@ from server.errors import (
 from server.events import Event, Outcome
 from server.ids import new_id
 from server.models import Conversation, HiddenMessage, Message, MessageVersion, Participant, sql
+from server.models.message import message as shown
 from server.models.user import user as profile
-from server.permissions import Call, Permission
+from server.permissions import Call, Permission, standings
 from server.schemas.requests import (
     DeleteMessage,
     EditMessage,
@@ -56,6 +58,60 @@ def fingerprint(request: SendMessage, received: Mapping[str, str] = _NONE) -> st
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def draft(call: Call, request: SendMessage) -> journal.Entry | None:
+    """Return a plain text as what the journal writes with many others.
+
+    None for all that needs a transaction of its own, which is `send`: files, the embedding backend,
+    and what nobody may send. `send` also answers what the journal left aside.
+    """
+    if request.attachment_ids or request.type not in {None, MessageType.TEXT}:
+        return None
+    if call.caller.is_service:
+        return None
+    return journal.Entry(
+        conversation_id=request.conversation_id,
+        sender_id=call.caller.user_id,
+        client_msg_id=request.client_msg_id,
+        fingerprint=fingerprint(request),
+        content=request.content,
+        metadata=orjson.dumps(request.metadata).decode(),
+        writers=standings(call.caller.role, Permission.WRITE),
+        outcome=_sent,
+    )
+
+
+def _sent(entry: journal.Entry, placed: journal.Placed) -> Outcome:
+    """Return the answer to a text that was just stored, and its event."""
+    body = shown(
+        {
+            "id": entry.id,
+            "conversation_id": entry.conversation_id,
+            "seq": placed.seq,
+            "event_seq": placed.event_seq,
+            "client_msg_id": entry.client_msg_id,
+            "sender_id": entry.sender_id,
+            "sender_name": placed.sender_name,
+            "sender_avatar_url": placed.sender_avatar_url,
+            "sender_role": placed.sender_role,
+            "type": MessageType.TEXT.value,
+            "content": entry.content,
+            "metadata": entry.metadata,
+            "system": None,
+            "version": 1,
+            "edited_at": None,
+            "deleted_at": None,
+            "created_at": placed.created_at,
+        },
+        (),
+    )
+    return _new(body, entry.sender_id)
+
+
+def _new(body: dict[str, Any], sender_id: str) -> Outcome:
+    reply = {"message": {**body, "status": "sent"}, "duplicate": False}
+    return Outcome(reply, (events.message_created(body, sender_id),))
+
+
 async def send(call: Call, request: SendMessage) -> Outcome:
     """Store a message once, whatever the number of times it is asked for."""
     return await send_received(call, request, _NONE)
@@ -87,10 +143,7 @@ async def send_received(call: Call, request: SendMessage, received: Mapping[str,
     if standing.member is not None:
         await move_sender(standing.member, standing.conversation)
     await journal.save_counters(standing.conversation)
-    body = await views.room_message(sent.id)
-    reply = {**body, "status": "sent"}
-    told = (events.message_created(body, call.caller.user_id),)
-    return Outcome({"message": reply, "duplicate": False}, told)
+    return _new(await views.room_message(sent.id), call.caller.user_id)
 
 
 @journal.snapshot
@@ -327,9 +380,15 @@ async def history(call: Call, request: GetMessage) -> Outcome:
     return Outcome({"results": [views.version(row) for row in rows]})
 
 
-@journal.snapshot
 async def page(call: Call, request: ListMessages) -> Outcome:
     """Return a page of history, oldest first."""
+    hot = None if request.around_seq is not None else await history_page(call, request)
+    return hot or await _page(call, request)
+
+
+@journal.snapshot
+async def _page(call: Call, request: ListMessages) -> Outcome:
+    """Do the same for a page around a message, or one that must be cut."""
     conversation, _ = await access.joined(call, request.conversation_id)
     limits = call.settings.limits
     shown = await _around(call, request, limit=request.limit or limits.page)

@@ -84,6 +84,7 @@ async def _join(conversation: Conversation, joining: list[User]) -> None:
                 "archived_countable": None,
                 "archived_seq": None,
                 "marked_unread": False,
+                "last_activity_at": None,
             }
         )
         await member.save(force_update=renewed, force_create=not renewed)

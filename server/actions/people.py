@@ -1,6 +1,8 @@
 """People: recognised by their token, written by the embedding backend, found by others."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,12 +12,16 @@ from server.actions import views
 from server.auth import Identity
 from server.clock import now_ms
 from server.errors import ForbiddenError, ValidationFailedError
-from server.events import Event, Outcome
+from server.events import Event, Outcome, Room
 from server.models import User, sql
 from server.models.user import fold, user
 from server.permissions import Call, Caller
 from server.schemas.requests import GetMe, ListUsers, PutUser
 from server.schemas.values import UserRole
+
+_KNOWN = 10_000
+_KNOWN_S = 5.0
+"""How long a person is taken for who they were: what another node changed is seen after it."""
 
 _SEES_EVERYONE = (UserRole.AGENT, UserRole.ADMIN, UserRole.SERVICE)
 
@@ -26,18 +32,70 @@ def pattern(text: str) -> str:
     return f"%{escaped}%"
 
 
+@dataclass(frozen=True, slots=True)
+class _Met:
+    identity: Identity
+    profile: dict[str, Any]
+    until: float
+
+
+class Acquaintances:
+    """People whose tokens were found to say what is stored, a moment ago."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._met: dict[str, _Met] = {}
+        self._changes = 0
+
+    @property
+    def edition(self) -> int:
+        """Return what changes whenever a profile does."""
+        return self._changes
+
+    def find(self, identity: Identity) -> dict[str, Any] | None:
+        """Return the profile of somebody who came with these claims a moment ago."""
+        met = self._met.get(identity.user_id)
+        if met is None or met.until < time.monotonic():
+            return None
+        return met.profile if _claims(met.identity) == _claims(identity) else None
+
+    def keep(self, identity: Identity, profile: dict[str, Any], *, edition: int) -> None:
+        """Note a profile, unless some profile was changed since this edition was looked up."""
+        if edition != self._changes:
+            return
+        self._met.pop(identity.user_id, None)
+        if len(self._met) >= _KNOWN:
+            del self._met[next(iter(self._met))]
+        self._met[identity.user_id] = _Met(identity, profile, time.monotonic() + _KNOWN_S)
+
+    def notice(self, event: Event) -> None:
+        """Forget somebody whose profile has changed."""
+        if event.name == "user:updated" and event.room is Room.USER:
+            self._changes += 1
+            self._met.pop(event.target, None)
+
+
+def _claims(identity: Identity) -> tuple[object, ...]:
+    return (identity.name, identity.avatar_url, identity.role)
+
+
 async def recognise(identity: Identity, *, told_in: int) -> Outcome:
     """Return the profile of a person with a valid token; make or update it from the claims.
 
     At most `told_in` of the person's conversations hear of a change.
     """
-    stored = await User.get_or_none(id=identity.user_id)
-    if stored is not None and not _claimed(identity, stored):
-        return Outcome({"user": user(stored.to_row())})
-    return await _mirror(identity, told_in)
+    rows = await sql.fetch("SELECT u.* FROM users u WHERE u.id = $1", identity.user_id)
+    if rows and not _claimed(identity, rows[0]):
+        return Outcome({"user": user(rows[0])})
+    return await mirror(identity, told_in)
 
 
-def _claimed(identity: Identity, stored: User) -> dict[str, Any]:
+def agrees(identity: Identity, row: Mapping[str, Any]) -> bool:
+    """Return whether the row of a profile says what a token says."""
+    return not _claimed(identity, row)
+
+
+def _claimed(identity: Identity, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the claims say otherwise than the profile; absent claims say nothing."""
     claims = {
         "name": identity.name,
@@ -45,17 +103,16 @@ def _claimed(identity: Identity, stored: User) -> dict[str, Any]:
         "role": None if identity.role is None else identity.role.value,
     }
     return {
-        name: value
-        for name, value in claims.items()
-        if value is not None and getattr(stored, name) != value
+        name: value for name, value in claims.items() if value is not None and stored[name] != value
     }
 
 
 @journal.transaction
-async def _mirror(identity: Identity, told_in: int) -> Outcome:
+async def mirror(identity: Identity, told_in: int) -> Outcome:
+    """Write what the claims say into the profile of their person."""
     await ensure([identity.user_id])
     stored = await User.filter(id=identity.user_id).select_for_update().get()
-    return await _change(stored, _claimed(identity, stored), told_in)
+    return await _change(stored, _claimed(identity, stored.to_row()), told_in)
 
 
 async def _change(stored: User, changed: dict[str, Any], told_in: int) -> Outcome:
@@ -141,7 +198,6 @@ async def me(call: Call, request: GetMe) -> Outcome:  # noqa: ARG001 (the shape 
     return Outcome({"user": user(stored.to_row())})
 
 
-@journal.snapshot
 async def unread(call: Call, request: GetMe) -> Outcome:  # noqa: ARG001
     """Return the caller's counters."""
     limits = call.settings.limits

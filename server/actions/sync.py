@@ -3,9 +3,13 @@
 An entry holds messages, members and the conversation as one list by `event_seq`, cut at one
 number: everything changed up to there is in it, nothing after. So a page can be lost, repeated or
 followed by live events without a hole.
+
+Whatever the number of cursors, an answer is read in one step, in a second one if something changed,
+and in a third if the caller's own list did. What changes between the steps has numbers above those
+that the first one found, so it is left to the events that tell of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +17,12 @@ import orjson
 
 from server import journal
 from server.actions import views
-from server.models import Installation, sql
+from server.auth import Identity
+from server.clock import now_ms
+from server.models import shapes, sql
 from server.models.conversation import room_conversation
+from server.models.participant import receipt
+from server.models.user import user
 from server.permissions import Call
 from server.schemas.requests import Sync
 
@@ -40,172 +48,393 @@ class _Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """Who comes, as stored, and where their seats may be, the most wanted first."""
+
+    profile: dict[str, Any] | None
+    user_seq: int
+    seats: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Heads:
-    """Where every conversation of a person stands, as of one moment."""
+    """Where conversations of a person stand, as of one moment."""
 
     epoch: str
     user_seq: int
     heads: Mapping[str, int]
-    recent: list[str] = field(default_factory=list)
 
 
-@journal.snapshot
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one step has read."""
+
+    heads: Heads
+    unread: int
+    mine: dict[str, dict[str, Any]] = field(default_factory=dict)
+    receipts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    users: list[dict[str, Any]] = field(default_factory=list)
+    personal: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What changed in conversations, in the order of their numbers; newest pages newest first."""
+
+    present: set[str]
+    messages: dict[str, list[dict[str, Any]]]
+    members: dict[str, list[dict[str, Any]]]
+    pages: dict[str, list[dict[str, Any]]]
+    known: set[str]
+
+
+async def arrival(identity: Identity, named: Sequence[str], *, joined: int) -> Arrival:
+    """Return the person of a token and their conversations: named ones, then the most recent.
+
+    Nothing is known of other people's conversations, named or not.
+    """
+    recent = (
+        "SELECT k.id FROM (SELECT * FROM (SELECT p.conversation_id AS id, p.last_activity_at AS at "
+        "FROM participants p WHERE p.user_id = $1 AND p.is_active "
+        "AND p.last_activity_at IS NOT NULL "
+        "ORDER BY p.last_activity_at DESC, p.conversation_id DESC LIMIT $2) r "
+        "UNION ALL SELECT c.id, c.last_activity_at FROM participants p "
+        "JOIN conversations c ON c.id = p.conversation_id "
+        "WHERE p.user_id = $1 AND p.is_active AND p.last_activity_at IS NULL) k "
+        "ORDER BY k.at DESC, k.id DESC LIMIT $2"
+    )
+    asked = (
+        "SELECT p.conversation_id AS id FROM participants p WHERE p.user_id = $1 AND p.is_active "
+        f"AND p.conversation_id IN {sql.each('$3')}"
+    )
+    people, latest, present = await sql.together(
+        [identity.user_id, joined, sql.texts(named)],
+        "SELECT u.id, u.name, u.avatar_url, u.role, u.metadata, u.user_seq FROM users u "
+        "WHERE u.id = $1",
+        recent,
+        asked,
+    )
+    mine = {row["id"] for row in present}
+    first = [id_ for id_ in named if id_ in mine]
+    return Arrival(
+        profile=people[0] if people else None,
+        user_seq=people[0]["user_seq"] if people else 0,
+        seats=list(dict.fromkeys([*first, *(row["id"] for row in latest)])),
+    )
+
+
 async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the answer to `sync`, and where its conversations stood when it was read.
 
     `unseated` is filled by whoever moves the seats.
     """
-    mine = await _mine(call, list(request.cursors))
-    return await _changes(call, request, mine), {id_: row["head"] for id_, row in mine.items()}
+    look = await _look(call, request, [], 0)
+    reply = await _reply(call, request, look)
+    return reply, {id_: row["head"] for id_, row in look.mine.items()}
 
 
-@journal.snapshot
 async def opening(
-    call: Call, request: Sync | None, *, joined: int
+    call: Call, request: Sync | None, *, seats: Sequence[str], after: int
 ) -> tuple[Heads, dict[str, Any] | None, int]:
-    """Return, as of one moment, what a new connection needs: heads, sync answer, unread total."""
-    standing = await heads(call, joined=joined)
-    answered = None
-    if request is not None:
-        answered = await _changes(call, request, await _mine(call, list(request.cursors)))
+    """Return, as of one moment, what a new connection needs: heads, sync answer, unread total.
+
+    Heads are those of the seats that are the person's, and of conversations in which anything about
+    their membership has changed after this number of theirs.
+    """
+    look = await _look(call, request, seats, after)
+    answered = None if request is None else await _reply(call, request, look)
+    return look.heads, answered, look.unread
+
+
+async def _look(call: Call, request: Sync | None, seats: Sequence[str], after: int) -> _Look:
+    """Read, as of one moment, where everything stands."""
     limits = call.settings.limits
-    total, _ = await views.unread_totals(call.caller.user_id, unread_max=limits.unread_max)
-    return standing, answered, total
-
-
-async def heads(call: Call, *, joined: int) -> Heads:
-    """Return the heads of the caller's conversations, the most recently active first."""
-    rows = await sql.fetch(
-        "SELECT c.id, c.head FROM participants p "
-        "JOIN conversations c ON c.id = p.conversation_id "
-        "WHERE p.user_id = $1 AND p.is_active ORDER BY c.last_activity_at DESC, c.id DESC",
-        call.caller.user_id,
+    values: list[Any] = [call.caller.user_id, now_ms(), sql.texts(seats), after]
+    statements = [*_STANDING, _heads()]
+    if request is not None:
+        values += [sql.texts(list(request.cursors)), limits.broadcast_members]
+        values += [-1 if request.user_seq is None else request.user_seq, request.epoch or ""]
+        statements += _asked()
+    rows = await sql.together(values, *statements)
+    standing, unread, heads = rows[0][0], rows[1][0], rows[2]
+    found = Heads(
+        epoch=standing["epoch"],
+        user_seq=standing["user_seq"],
+        heads={row["id"]: row["head"] for row in heads},
     )
-    people = await sql.fetch("SELECT user_seq FROM users WHERE id = $1", call.caller.user_id)
-    return Heads(
-        epoch=await _epoch(),
-        user_seq=people[0]["user_seq"],
-        heads={row["id"]: row["head"] for row in rows},
-        recent=[row["id"] for row in rows[:joined]],
+    total = views.capped(int(unread["total"]), limits.unread_max)
+    if request is None:
+        return _Look(found, total)
+    mine, marks, users, personal = rows[3:]
+    receipts: dict[str, list[dict[str, Any]]] = {}
+    for row in marks:
+        receipts.setdefault(row["conversation_id"], []).append(receipt(row))
+    return _Look(
+        found,
+        total,
+        mine={row["id"]: row for row in mine},
+        receipts=receipts,
+        users=[user(row) for row in users],
+        personal=personal,
     )
 
 
-async def _epoch() -> str:
-    return (await Installation.get(key="epoch")).value
+# `$1` is the person, `$2` the time.
+_STANDING = (
+    (
+        "SELECT u.user_seq, i.value AS epoch FROM users u JOIN installation i ON i.key = 'epoch' "
+        "WHERE u.id = $1"
+    ),
+    views.UNREAD_TOTALS,
+)
 
 
-async def _changes(call: Call, request: Sync, mine: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _heads() -> str:
+    """Return the heads of what is listed in `$3` and of memberships changed after `$4`."""
+    mine = (
+        "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
+        "WHERE p.user_id = $1 AND p.is_active AND"
+    )
+    return (
+        f"{mine} p.conversation_id IN {sql.each('$3')} UNION {mine} p.user_seq > CAST($4 AS bigint)"
+    )
+
+
+def _asked() -> tuple[str, ...]:
+    """Return what is read about the conversations in `$5` and the personal list after `$7`.
+
+    Conversations of more than `$6` members show no receipts; `$8` is the client's epoch.
+    """
+    mine = (
+        "FROM conversations c JOIN participants p ON p.conversation_id = c.id "
+        f"WHERE p.user_id = $1 AND p.is_active AND c.id IN {sql.each('$5')}"
+    )
+    # A number that does not exist here, or is of another database: everything is news.
+    after = (
+        "CASE WHEN $7 > (SELECT user_seq FROM users WHERE id = $1) OR ($8 <> '' AND $8 <> "
+        "(SELECT value FROM installation WHERE key = 'epoch')) THEN 0 ELSE CAST($7 AS bigint) END"
+    )
+    names = "u.id, u.name, u.avatar_url, u.role, u.metadata"
+    return (
+        f"SELECT c.* {mine}",
+        (
+            "SELECT r.conversation_id, r.user_id, r.read_seq, r.delivered_seq FROM participants r "
+            f"WHERE r.conversation_id IN (SELECT c.id {mine} AND c.participants_count <= $6) "
+            "AND r.is_active ORDER BY r.conversation_id, r.user_id"
+        ),
+        (
+            f"SELECT {names} FROM users u WHERE u.id IN (SELECT r.user_id FROM participants r "
+            f"WHERE r.conversation_id IN (SELECT c.id {mine}) AND r.is_active) "
+            f"ORDER BY u.id LIMIT {_PROFILES}"
+        ),
+        (
+            "SELECT * FROM (SELECT p.user_seq, p.conversation_id, p.is_active, NULL AS hidden "
+            f"FROM participants p WHERE p.user_id = $1 AND p.user_seq > {after} UNION ALL "
+            "SELECT h.user_seq, h.conversation_id, NULL, h.message_id FROM hidden_messages h "
+            f"WHERE h.user_id = $1 AND h.user_seq > {after}) k WHERE $7 >= 0 "
+            f"ORDER BY k.user_seq LIMIT {_PERSONAL_PAGE + 1}"
+        ),
+    )
+
+
+async def _reply(call: Call, request: Sync, look: _Look) -> dict[str, Any]:
     """Return everything that changed after the caller's cursors in conversations of theirs."""
     limits = call.settings.limits
-    epoch = await _epoch()
-    replaced = request.epoch is not None and request.epoch != epoch
+    replaced = request.epoch is not None and request.epoch != look.heads.epoch
+    behind, anew = _wanted(call, request, look, replaced=replaced)
+    changes = await _changes(call, request, behind, anew)
     room = _Room(limits.sync_total, limits.sync_bytes)
     entries = []
     for id_, cursor in request.cursors.items():
-        if id_ in mine:
-            entries.append(await _entry(call, request, mine[id_], cursor, replaced, room))
-    strangers = [id_ for id_ in request.cursors if id_ not in mine]
-    personal = await _personal(call, request, replaced=replaced)
+        if id_ not in look.mine or (id_ in (*behind, *anew) and id_ not in changes.present):
+            continue
+        entry = _entry(look, id_)
+        if id_ in anew:
+            entry = _reset(entry, look.mine[id_], changes, room)
+        elif id_ in behind:
+            entry = _after(call, request, entry, look.mine[id_], changes, room)
+        elif cursor is None:
+            entry["conversation"] = room_conversation(look.mine[id_])
+        entries.append(entry)
+    strangers = [id_ for id_ in request.cursors if id_ not in look.mine]
+    personal = await _personal(call, request, look)
     gone = [{"conversation_id": id_, "is_active": False, "my": None} for id_ in strangers]
     personal["memberships"] = [*personal["memberships"], *gone]
-    total, _ = await views.unread_totals(call.caller.user_id, unread_max=limits.unread_max)
     return {
-        "epoch": epoch,
+        "epoch": look.heads.epoch,
         "conversations": entries,
         **personal,
-        "users": await views.profiles(list(mine), limit=_PROFILES),
+        "users": look.users,
         "unseated": [],
-        "unread_total": total,
+        "unread_total": look.unread,
     }
 
 
-async def _mine(call: Call, conversation_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the rows of those conversations that the caller is in."""
-    rows = await sql.fetch(
-        "SELECT c.* FROM conversations c JOIN participants p ON p.conversation_id = c.id "
-        f"WHERE p.user_id = $1 AND p.is_active AND c.id IN {sql.each('$2')}",
-        call.caller.user_id,
-        sql.texts(conversation_ids),
-    )
-    return {row["id"]: row for row in rows}
+def _wanted(
+    call: Call, request: Sync, look: _Look, *, replaced: bool
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the conversations that are behind with their cursors, and those to begin anew."""
+    behind, anew = dict[str, int](), dict[str, int]()
+    for id_, cursor in request.cursors.items():
+        row = look.mine.get(id_)
+        if row is None or (cursor is None and not replaced):
+            continue
+        gap = row["head"] - (cursor or 0)
+        if replaced or cursor is None or gap < 0 or gap > call.settings.limits.sync_changes:
+            anew[id_] = 0
+        elif gap:
+            behind[id_] = cursor
+    return behind, anew
 
 
-async def _entry(  # noqa: PLR0913, PLR0917 (one cursor with all that bounds its answer)
-    call: Call,
-    request: Sync,
-    row: dict[str, Any],
-    cursor: int | None,
-    replaced: bool,  # noqa: FBT001
-    room: _Room,
-) -> dict[str, Any]:
-    """Return one conversation's changes after a cursor."""
-    limits = call.settings.limits
-    head = row["head"]
-    receipts = await views.receipts(row["id"], limit=limits.broadcast_members)
-    entry: dict[str, Any] = {
-        "id": row["id"],
-        "event_seq": head,
+def _entry(look: _Look, id_: str) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "event_seq": look.mine[id_]["head"],
         "messages": [],
         "participants": [],
-        "receipts": receipts,
+        "receipts": look.receipts.get(id_, []),
         "has_more": False,
     }
-    if cursor is None and not replaced:
-        return {**entry, "conversation": room_conversation(row)}
-    behind = cursor is None or head - cursor > limits.sync_changes
-    if replaced or behind or cursor is None or cursor > head:
-        return await _reset(call, entry, row, room)
-    if cursor == head:
-        return entry
-    return await _after(call, request, entry, row, cursor, room)
 
 
-async def _reset(
-    call: Call, entry: dict[str, Any], row: dict[str, Any], room: _Room
+async def _changes(
+    call: Call, request: Sync, behind: dict[str, int], anew: dict[str, int]
+) -> _Changes:
+    """Read, as of one moment, what changed in these conversations after these numbers."""
+    if not behind and not anew:
+        return _Changes(set(), {}, {}, {}, set())
+    limits = call.settings.limits
+    user_id = call.caller.user_id
+    most = min(limits.sync_messages, request.limit or limits.sync_messages) + 1
+    total = limits.sync_total + 1
+    values = [user_id, sql.numbers(behind), sql.numbers(anew), most, total]
+    values += [limits.sync_changes, limits.page, limits.members]
+    present, marks, messages, members, pages, whole = await sql.together(values, *_changed())
+    seen = {row["conversation_id"]: row for row in marks}
+    is_cut = len(messages) == total
+    reached = messages[-1]["place"] if is_cut else None
+    order = list(behind)
+    known = set(order) if reached is None else {row["conversation_id"] for row in messages}
+    return _Changes(
+        present={row["id"] for row in present},
+        messages=_by_conversation(views.shown(user_id, messages, seen)),
+        members=views.members_of([*members, *whole]),
+        pages=_by_conversation(views.shown(user_id, pages, seen)),
+        known=known if reached is None else known | _before(order, messages[-1]["conversation_id"]),
+    )
+
+
+def _before(order: list[str], last: str) -> set[str]:
+    return set(order[: order.index(last) + 1])
+
+
+def _by_conversation(bodies: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for body in bodies:
+        grouped.setdefault(body["conversation_id"], []).append(body)
+    return grouped
+
+
+def _changed() -> tuple[str, ...]:
+    """Return what is read about conversations behind (`$2`) and to begin anew (`$3`).
+
+    `$4` bounds the messages of one conversation, `$5` those of all; `$6` its members' changes;
+    `$7` is the size of a newest page and `$8` that of a whole list of members.
+    """
+    behind, anew = sql.numbers_of("$2"), sql.numbers_of("$3")
+    still = "JOIN participants p ON p.conversation_id = k.id AND p.user_id = $1 AND p.is_active"
+    both = f"(SELECT k.id FROM {behind} {still} UNION ALL SELECT k.id FROM {anew} {still})"
+    message = f"{views.MESSAGE}, {shapes.files('m')} AS files"
+    sender = "JOIN users s ON s.id = m.sender_id"
+    later = sql.for_each(
+        "messages",
+        "m",
+        f"m.conversation_id = k.id AND m.event_seq > k.number AND {views.visible('m')}",
+        first="$4",
+        order="m.event_seq",
+    )
+    newest = sql.for_each(
+        "messages",
+        "m",
+        f"m.conversation_id = k.id AND {views.visible('m')}",
+        first="$7",
+        order="m.seq DESC",
+    )
+    moved, all_ = (
+        sql.for_each(
+            "participants",
+            "p",
+            "p.conversation_id = k.id AND p.event_seq > k.number",
+            first=first,
+            order="p.event_seq",
+        )
+        for first in ("$6", "$8")
+    )
+    profile = "JOIN users u ON u.id = p.user_id"
+    return (
+        f"SELECT b.id FROM {both} b",
+        (
+            f"{views.MARKS} WHERE p.conversation_id IN (SELECT b.id FROM {both} b) "
+            "AND p.is_active GROUP BY p.conversation_id"
+        ),
+        (
+            f"SELECT k.place, {message} FROM {behind} {later} {sender} "
+            "ORDER BY k.place, m.event_seq LIMIT $5"
+        ),
+        (
+            f"SELECT k.place, {views.MEMBER} FROM {behind} {moved} {profile} "
+            "ORDER BY k.place, p.event_seq"
+        ),
+        (
+            f"SELECT k.place, {message} FROM {anew} {newest} {sender} "
+            "ORDER BY k.place, m.seq DESC LIMIT $5"
+        ),
+        (
+            f"SELECT k.place, {views.MEMBER} FROM {anew} {all_} {profile} "
+            "ORDER BY k.place, p.event_seq"
+        ),
+    )
+
+
+def _reset(
+    entry: dict[str, Any], row: dict[str, Any], changes: _Changes, room: _Room
 ) -> dict[str, Any]:
     """Return the newest page, for a client that must drop what it has."""
-    limits = call.settings.limits
-    newest = await views.page_of_messages(
-        call.caller.user_id,
-        "m.conversation_id = $2",
-        row["id"],
-        newest_first=True,
-        limit=limits.page,
-    )
     kept = []
-    for body in newest:
+    for body in changes.pages.get(row["id"], ()):
         if not room.take(body, message=True):
             break
         kept.append(body)
-    members = await views.changed_members(row["id"], after=0, limit=limits.members)
     return {
         **entry,
         "messages": kept[::-1],
-        "participants": members,
+        "participants": changes.members.get(row["id"], []),
         "conversation": room_conversation(row),
         "reset": True,
     }
 
 
-async def _after(  # noqa: PLR0913, PLR0917
+def _after(  # noqa: PLR0913, PLR0917 (one cursor with all that bounds its answer)
     call: Call,
     request: Sync,
     entry: dict[str, Any],
     row: dict[str, Any],
-    cursor: int,
+    changes: _Changes,
     room: _Room,
 ) -> dict[str, Any]:
     """Return what changed after the cursor, in one order, as far as there is room."""
     limits = call.settings.limits
+    id_, cursor = row["id"], request.cursors[row["id"]] or 0
+    if id_ not in changes.known:
+        return {**entry, "event_seq": cursor, "has_more": True}
     most = min(limits.sync_messages, request.limit or limits.sync_messages)
-    messages = await views.changed_messages(
-        call.caller.user_id, row["id"], after=cursor, limit=most + 1
-    )
-    members = await views.changed_members(row["id"], after=cursor, limit=limits.sync_changes)
     changed: list[tuple[str, dict[str, Any]]] = [
-        *(("messages", body) for body in messages),
-        *(("participants", body) for body in members),
+        *(("messages", body) for body in changes.messages.get(id_, ())),
+        *(("participants", body) for body in changes.members.get(id_, ())),
     ]
+    # What was changed since the head was read comes with an event of its own.
+    changed = [item for item in changed if item[1]["event_seq"] <= row["head"]]
     if row["event_seq"] > cursor:
         changed.append(("conversation", room_conversation(row)))
     changed.sort(key=lambda item: item[1]["event_seq"])
@@ -223,36 +452,23 @@ async def _after(  # noqa: PLR0913, PLR0917
     return entry
 
 
-async def _personal(call: Call, request: Sync, *, replaced: bool) -> dict[str, Any]:
+async def _personal(call: Call, request: Sync, look: _Look) -> dict[str, Any]:
     """Return the caller's own changes after their number, oldest first, a page at a time."""
-    empty: dict[str, Any] = {
-        "memberships": [],
-        "hidden_ids": [],
-        "user_seq": None,
-        "user_has_more": False,
-    }
-    if request.user_seq is None:
-        return empty
-    user_id = call.caller.user_id
-    people = await sql.fetch("SELECT user_seq FROM users WHERE id = $1", user_id)
-    head = people[0]["user_seq"]
-    after = 0 if replaced or request.user_seq > head else request.user_seq
-    rows = await sql.fetch(
-        "SELECT p.user_seq, p.conversation_id, p.is_active, NULL AS hidden FROM participants p "
-        "WHERE p.user_id = $1 AND p.user_seq > $2 UNION ALL "
-        "SELECT h.user_seq, h.conversation_id, NULL, h.message_id FROM hidden_messages h "
-        f"WHERE h.user_id = $1 AND h.user_seq > $2 ORDER BY 1 LIMIT {_PERSONAL_PAGE + 1}",
-        user_id,
-        after,
-    )
-    page = rows[:_PERSONAL_PAGE]
-    more = len(rows) > _PERSONAL_PAGE
+    asked = request.user_seq is not None
+    page = look.personal[:_PERSONAL_PAGE]
+    more = len(look.personal) > _PERSONAL_PAGE
+    head = look.heads.user_seq if asked else None
     return {
-        "memberships": await memberships(call, page),
+        "memberships": await _memberships(call, page) if page else [],
         "hidden_ids": [row["hidden"] for row in page if row["hidden"] is not None],
         "user_seq": page[-1]["user_seq"] if more else head,
         "user_has_more": more,
     }
+
+
+@journal.snapshot
+async def _memberships(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return await memberships(call, rows)
 
 
 async def memberships(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

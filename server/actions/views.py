@@ -21,8 +21,16 @@ from server.models.user import columns, user
 SHOWN_PARTICIPANTS = 50
 """How many members a conversation object carries; more are read page by page."""
 
-_MESSAGE = f"m.*, {columns('s', 'sender_')}"
-_MEMBER = f"p.*, {columns('u', 'user_')}"
+MESSAGE = f"m.*, {columns('s', 'sender_')}"
+MEMBER = f"p.*, {columns('u', 'user_')}"
+
+MARKS = (
+    "SELECT p.conversation_id, "
+    "MAX(CASE WHEN p.user_id = $1 THEN p.read_seq ELSE 0 END) AS own, "
+    "MIN(CASE WHEN p.user_id <> $1 THEN p.delivered_seq END) AS delivered, "
+    "MIN(CASE WHEN p.user_id <> $1 THEN p.read_seq END) AS seen FROM participants p"
+)
+"""The read cursor of person `$1` and the others' lowest cursors; a condition and group follow."""
 
 _DELETED_AFTER = (
     "(SELECT COUNT(*) FROM messages d WHERE d.conversation_id = p.conversation_id "
@@ -56,7 +64,7 @@ def capped(unread: int, largest: int) -> int:
 async def room_message(message_id: str) -> dict[str, Any]:
     """Return a message with the bytes of its room."""
     rows = await sql.fetch(
-        f"SELECT {_MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id WHERE m.id = $1",
+        f"SELECT {MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id WHERE m.id = $1",
         message_id,
     )
     return (await _for_room(rows))[0]
@@ -75,7 +83,7 @@ async def members(
     among = "p.is_active" if user_ids is None else f"p.user_id IN {sql.each('$2')}"
     listed = [] if user_ids is None else [sql.texts(list(user_ids))]
     rows = await sql.fetch(
-        f"SELECT {_MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
+        f"SELECT {MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
         f"WHERE p.conversation_id = $1 AND {among} ORDER BY p.id",
         conversation_id,
         *listed,
@@ -141,7 +149,7 @@ async def _last_for_each(
 ) -> dict[str, dict[str, Any] | None]:
     """Return the last message as each of these members sees it."""
     rows = await sql.fetch(
-        f"SELECT {_MESSAGE}, p.user_id AS viewer, p.read_seq AS own, "
+        f"SELECT {MESSAGE}, p.user_id AS viewer, p.read_seq AS own, "
         "(SELECT COUNT(*) FROM hidden_messages h WHERE h.user_id = p.user_id "
         "AND h.message_id = m.id) AS hidden "
         "FROM participants p JOIN conversations c ON c.id = p.conversation_id "
@@ -167,7 +175,7 @@ async def _last_for_each(
 
 async def _shown_members(listed: str) -> dict[str, list[dict[str, Any]]]:
     rows = await sql.fetch(
-        f"SELECT {_MEMBER} FROM (SELECT q.*, ROW_NUMBER() OVER "
+        f"SELECT {MEMBER} FROM (SELECT q.*, ROW_NUMBER() OVER "
         "(PARTITION BY q.conversation_id ORDER BY q.id) AS place "
         f"FROM participants q WHERE q.conversation_id IN {sql.each('$1')} AND q.is_active) p "
         "JOIN users u ON u.id = p.user_id WHERE p.place <= $2 ORDER BY p.place",
@@ -210,7 +218,7 @@ async def mine(user_id: str, conversation_id: str, *, unread_max: int) -> dict[s
 
 async def _last_messages(user_id: str, listed: str) -> dict[str, dict[str, Any]]:
     rows = await sql.fetch(
-        f"SELECT {_MESSAGE} FROM conversations c JOIN messages m ON m.id = "
+        f"SELECT {MESSAGE} FROM conversations c JOIN messages m ON m.id = "
         f"(SELECT x.id FROM messages x WHERE x.conversation_id = c.id AND {visible('x')} "
         "ORDER BY x.seq DESC LIMIT 1) JOIN users s ON s.id = m.sender_id "
         f"WHERE c.id IN {sql.each('$2')}",
@@ -223,14 +231,45 @@ async def _last_messages(user_id: str, listed: str) -> dict[str, dict[str, Any]]
 async def annotated(user_id: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages with what differs by viewer: `is_read` on others', `status` on own ones."""
     marks = await _marks(user_id, {row["conversation_id"] for row in rows})
-    shown = await _for_room(rows)
-    for row, body in zip(rows, shown, strict=True):
-        own, delivered, read = marks.get(row["conversation_id"], (0, None, None))
-        if row["sender_id"] != user_id:
-            body["is_read"] = row["seq"] <= own
-        else:
-            body["status"] = _status(row["seq"], delivered, read)
-    return shown
+    bodies = await _for_room(rows)
+    return [
+        _viewed(user_id, row["sender_id"], body, marks.get(row["conversation_id"], _NO_MARKS))
+        for row, body in zip(rows, bodies, strict=True)
+    ]
+
+
+def shown(
+    user_id: str, rows: Sequence[Mapping[str, Any]], marks: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the same of rows that came with their files, and the cursors by conversation."""
+    return [
+        _viewed(
+            user_id,
+            row["sender_id"],
+            message(row, _listed(row["files"])),
+            marks.get(row["conversation_id"], _NO_MARKS),
+        )
+        for row in rows
+    ]
+
+
+def _listed(files: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a list that one of the databases gives as its text."""
+    listed: list[dict[str, Any]] = orjson.loads(files) if isinstance(files, str) else files
+    return listed
+
+
+_NO_MARKS: Mapping[str, Any] = {"own": 0, "delivered": None, "seen": None}
+
+
+def _viewed(
+    user_id: str, sender_id: str, body: dict[str, Any], marks: Mapping[str, Any]
+) -> dict[str, Any]:
+    if sender_id != user_id:
+        body["is_read"] = body["seq"] <= marks["own"]
+    else:
+        body["status"] = _status(body["seq"], marks["delivered"], marks["seen"])
+    return body
 
 
 def _status(seq: int, delivered: int | None, read: int | None) -> str:
@@ -242,27 +281,21 @@ def _status(seq: int, delivered: int | None, read: int | None) -> str:
     return "sent"
 
 
-async def _marks(
-    user_id: str, conversation_ids: Collection[str]
-) -> dict[str, tuple[int, int | None, int | None]]:
+async def _marks(user_id: str, conversation_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """Return, by conversation, the person's read cursor and the others' lowest cursors."""
     rows = await sql.fetch(
-        "SELECT p.conversation_id, "
-        "MAX(CASE WHEN p.user_id = $1 THEN p.read_seq ELSE 0 END) AS own, "
-        "MIN(CASE WHEN p.user_id <> $1 THEN p.delivered_seq END) AS delivered, "
-        "MIN(CASE WHEN p.user_id <> $1 THEN p.read_seq END) AS seen "
-        f"FROM participants p WHERE p.conversation_id IN {sql.each('$2')} AND p.is_active "
+        f"{MARKS} WHERE p.conversation_id IN {sql.each('$2')} AND p.is_active "
         "GROUP BY p.conversation_id",
         user_id,
         sql.texts(sorted(conversation_ids)),
     )
-    return {row["conversation_id"]: (row["own"], row["delivered"], row["seen"]) for row in rows}
+    return {row["conversation_id"]: row for row in rows}
 
 
 async def answered_message(user_id: str, message_id: str) -> dict[str, Any]:
     """Return one message as this person sees it."""
     rows = await sql.fetch(
-        f"SELECT {_MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id WHERE m.id = $1",
+        f"SELECT {MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id WHERE m.id = $1",
         message_id,
     )
     return (await annotated(user_id, rows))[0]
@@ -274,7 +307,7 @@ async def page_of_messages(
     """Return messages that meet a condition on `m`, by `seq`; `$1` is the person."""
     direction = "DESC" if newest_first else "ASC"
     rows = await sql.fetch(
-        f"SELECT {_MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id "
+        f"SELECT {MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id "
         f"WHERE {condition} AND {visible('m')} ORDER BY m.seq {direction} LIMIT {int(limit)}",
         user_id,
         *values,
@@ -287,7 +320,7 @@ async def found_messages(
 ) -> list[dict[str, Any]]:
     """Return rows of messages in conversations joined as `p`, newest first."""
     return await sql.fetch(
-        f"SELECT {_MESSAGE} FROM participants p "
+        f"SELECT {MESSAGE} FROM participants p "
         "JOIN messages m ON m.conversation_id = p.conversation_id "
         "JOIN users s ON s.id = m.sender_id "
         f"WHERE {condition} ORDER BY m.id DESC LIMIT {int(limit)}",
@@ -330,7 +363,7 @@ async def changed_messages(
         condition = f"m.conversation_id = $2 AND m.event_seq > $3 AND {visible('m')}"
         values = (user_id, *values)
     rows = await sql.fetch(
-        f"SELECT {_MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id "
+        f"SELECT {MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id "
         f"WHERE {condition} ORDER BY m.event_seq LIMIT {int(limit)}",
         *values,
     )
@@ -340,13 +373,21 @@ async def changed_messages(
 async def changed_members(conversation_id: str, *, after: int, limit: int) -> list[dict[str, Any]]:
     """Return memberships changed after a number, in the order of their changes."""
     rows = await sql.fetch(
-        f"SELECT {_MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
+        f"SELECT {MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
         "WHERE p.conversation_id = $1 AND p.event_seq > $2 "
         f"ORDER BY p.event_seq LIMIT {int(limit)}",
         conversation_id,
         after,
     )
     return [participant(row) for row in rows]
+
+
+def members_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return members by conversation, from rows joined with their profiles."""
+    listed: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        listed.setdefault(row["conversation_id"], []).append(participant(row))
+    return listed
 
 
 async def receipts(conversation_id: str, *, limit: int) -> list[dict[str, Any]]:
@@ -372,17 +413,21 @@ async def profiles(conversation_ids: Sequence[str], *, limit: int) -> list[dict[
     return [user(row) for row in rows]
 
 
+_UNREAD_NOW = f"CASE WHEN c.countable > p.read_countable THEN {UNREAD} ELSE 0 END"
+UNREAD_TOTALS = (
+    "SELECT COALESCE(SUM(k.unread), 0) AS total, "
+    "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0) AS waiting "
+    f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked FROM participants p "
+    "JOIN conversations c ON c.id = p.conversation_id "
+    f"WHERE p.user_id = $1 AND p.is_active AND (c.countable > p.read_countable OR p.marked_unread) "
+    f"AND NOT {ARCHIVED}) k"
+)
+"""The unread messages and conversations of person `$1` at the time `$2`, without archived ones."""
+
+
 async def unread_totals(user_id: str, *, unread_max: int) -> tuple[int, int]:
     """Return a person's unread messages and conversations, without archived ones."""
-    rows = await sql.fetch(
-        "SELECT COALESCE(SUM(k.unread), 0) AS total, "
-        "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0) AS waiting "
-        f"FROM (SELECT {UNREAD} AS unread, p.marked_unread AS marked FROM participants p "
-        "JOIN conversations c ON c.id = p.conversation_id "
-        f"WHERE p.user_id = $1 AND p.is_active AND NOT {ARCHIVED}) k",
-        user_id,
-        now_ms(),
-    )
+    rows = await sql.fetch(UNREAD_TOTALS, user_id, now_ms())
     return capped(int(rows[0]["total"]), unread_max), int(rows[0]["waiting"])
 
 
@@ -391,7 +436,7 @@ async def page_of_members(
 ) -> list[tuple[str, dict[str, Any]]]:
     """Return present members beyond a place in the order of joining, each with its place."""
     rows = await sql.fetch(
-        f"SELECT {_MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
+        f"SELECT {MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
         "WHERE p.conversation_id = $1 AND p.is_active AND p.id > $2 "
         f"ORDER BY p.id LIMIT {int(limit)}",
         conversation_id,

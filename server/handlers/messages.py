@@ -49,6 +49,7 @@ REQUESTS = (
                 takes_files=True,
             ),
         ),
+        draft=messages.draft,
         sends=True,
         asked_by=(*WRITERS, Asker.SERVICE),
     ),

@@ -8,7 +8,7 @@ import orjson
 from tortoise import fields
 from tortoise.models import Model
 
-from server.models.table import Table
+from server.models.table import ID_CHARS, Table
 
 ADDRESS = "/api/messaging/files/{id}/"
 THUMBNAIL_ADDRESS = "/api/messaging/files/{id}/thumb/{label}/"
@@ -28,10 +28,10 @@ class AttachmentState(StrEnum):
 class Attachment(Table):
     """One file; without a message it is its owner's alone, and is given up after a while."""
 
-    id = fields.CharField(max_length=36, primary_key=True)
+    id = fields.CharField(max_length=ID_CHARS, primary_key=True)
     owner_id = fields.CharField(max_length=64)
-    conversation_id = fields.CharField(max_length=36, null=True)
-    message_id = fields.CharField(max_length=36, null=True)
+    conversation_id = fields.CharField(max_length=ID_CHARS, null=True)
+    message_id = fields.CharField(max_length=ID_CHARS, null=True)
     position = fields.IntField(default=0)
     state = fields.CharField(max_length=16)
     kind = fields.CharField(max_length=16)

@@ -8,13 +8,13 @@ from tortoise import fields
 from tortoise.models import Model
 
 from server.clock import to_text
-from server.models.table import Table
+from server.models.table import ID_CHARS, Table
 
 
 class Conversation(Table):
     """A conversation; its row lock orders everything that happens in it."""
 
-    id = fields.CharField(max_length=36, primary_key=True)
+    id = fields.CharField(max_length=ID_CHARS, primary_key=True)
     type = fields.CharField(max_length=16)
     title = fields.CharField(max_length=200, null=True)
     search_title = fields.CharField(max_length=400, default="")

@@ -8,15 +8,15 @@ from tortoise import fields
 from tortoise.models import Model
 
 from server.clock import to_text
-from server.models.table import Table
+from server.models.table import ID_CHARS, Table
 from server.models.user import person
 
 
 class Message(Table):
     """One message; deleted, it stays as a tombstone that keeps its numbers."""
 
-    id = fields.CharField(max_length=36, primary_key=True)
-    conversation_id = fields.CharField(max_length=36)
+    id = fields.CharField(max_length=ID_CHARS, primary_key=True)
+    conversation_id = fields.CharField(max_length=ID_CHARS)
     seq = fields.BigIntField()
     event_seq = fields.BigIntField()
     sender_id = fields.CharField(max_length=64)
@@ -47,8 +47,8 @@ class Message(Table):
 class MessageVersion(Table):
     """What a message said before an edit."""
 
-    id = fields.CharField(max_length=36, primary_key=True)
-    message_id = fields.CharField(max_length=36)
+    id = fields.CharField(max_length=ID_CHARS, primary_key=True)
+    message_id = fields.CharField(max_length=ID_CHARS)
     version = fields.IntField()
     content = fields.TextField()
     created_at = fields.BigIntField()
@@ -63,10 +63,10 @@ class MessageVersion(Table):
 class HiddenMessage(Table):
     """A message that one person deleted for themselves."""
 
-    id = fields.CharField(max_length=36, primary_key=True)
+    id = fields.CharField(max_length=ID_CHARS, primary_key=True)
     user_id = fields.CharField(max_length=64)
-    message_id = fields.CharField(max_length=36)
-    conversation_id = fields.CharField(max_length=36)
+    message_id = fields.CharField(max_length=ID_CHARS)
+    conversation_id = fields.CharField(max_length=ID_CHARS)
     user_seq = fields.BigIntField()
 
     class Meta(Model.Meta):

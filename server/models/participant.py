@@ -7,15 +7,15 @@ from tortoise import fields
 from tortoise.models import Model
 
 from server.clock import to_text
-from server.models.table import Table
+from server.models.table import ID_CHARS, Table
 from server.models.user import user
 
 
 class Participant(Table):
     """One person in one conversation."""
 
-    id = fields.CharField(max_length=36, primary_key=True)
-    conversation_id = fields.CharField(max_length=36)
+    id = fields.CharField(max_length=ID_CHARS, primary_key=True)
+    conversation_id = fields.CharField(max_length=ID_CHARS)
     user_id = fields.CharField(max_length=64)
     role = fields.CharField(max_length=16)
     is_active = fields.BooleanField(default=True)
@@ -34,6 +34,8 @@ class Participant(Table):
     is_pinned = fields.BooleanField(default=False)
     muted_until = fields.BigIntField(null=True)
     marked_unread = fields.BooleanField(default=False)
+    # When something was last said, copied behind the send; null: only the conversation knows.
+    last_activity_at = fields.BigIntField(null=True)
 
     class Meta(Model.Meta):
         """Where it is stored."""

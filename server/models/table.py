@@ -4,6 +4,10 @@ from typing import Any
 
 from tortoise.models import Model
 
+ID_CHARS = 64
+"""What a request may name as an id. Ours have 36, but what is longer is to be looked for and not
+found: with the length of the column here, the ORM would fail instead."""
+
 
 class Table(Model):
     """A table whose rows can be read like those of a plain SQL statement."""

@@ -2,26 +2,74 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
 
 from aiohttp import web
 
-from server.config import LimitsSettings
+from server.config import Settings
+from server.errors import RateLimitedError, UnavailableError
 from server.logs import get_logger
-from server.realtime.frames import Frame
+from server.realtime.frames import Door, Frame
+from server.realtime.handshake import Networks, address_of
 from server.realtime.lobby import Lobby, Opening
-from server.realtime.output import Output
 from server.realtime.session import Ending, Session
 from server.realtime.teller import Teller
+from server.realtime.watch import LAST_WORDS_S, Watch
 
 SHED_BYTES = 262_144
 """With more than this unsent, a client is spared what is not durable."""
 
-LAST_WORDS_S = 1.0
-"""How long a client has to take what was said before its end."""
-
 log = get_logger("server.connections")
+
+
+class Entrance:
+    """What the doors of a node share: where people are let in, and who is watched over."""
+
+    def __init__(self, settings: Settings, lobby: Lobby, teller: Teller) -> None:
+        """Let people into the lobby."""
+        self.settings = settings
+        self.limits = settings.limits
+        self.lobby = lobby
+        self.teller = teller
+        self.watch = Watch(settings)
+        self.is_stopping = False
+        self._proxies: Networks = settings.http.proxy_networks()
+        self._strangers: Counter[str] = Counter()
+
+    def address(self, request: web.Request) -> str:
+        """Return where a client is."""
+        return address_of(request, self._proxies)
+
+    def admit(self, request: web.Request) -> str:
+        """Return where a client is; raises `ClientError` when it must not come in now."""
+        if self.is_stopping:
+            raise UnavailableError
+        realtime, address = self.settings.realtime, self.address(request)
+        if 0 < realtime.strangers <= self.watch.strangers:
+            message = "Too many are on their way in; try again in a moment."
+            raise UnavailableError(message)
+        if 0 < realtime.strangers_per_address <= self._strangers[address]:
+            message = "Too many from your address are on their way in; try again in a moment."
+            raise RateLimitedError(message, retry_after_ms=self.limits.authenticate_s * 1_000)
+        return address
+
+    def hurry(self, connection: "Connection") -> None:
+        """Give a client a few seconds to be let in."""
+        self.know(connection)
+        self._strangers[connection.address] += 1
+        connection.is_stranger = True
+        self.watch.hurry(connection)
+
+    def know(self, connection: "Connection") -> None:
+        """Learn that a client has been let in, or is gone."""
+        if not connection.is_stranger:
+            return
+        connection.is_stranger = False
+        self.watch.know(connection)
+        self._strangers[connection.address] -= 1
+        if not self._strangers[connection.address]:
+            del self._strangers[connection.address]
 
 
 class Connection(ABC):
@@ -30,33 +78,70 @@ class Connection(ABC):
     The door says how a frame is written on its wire, and how a connection is closed there.
     """
 
-    def __init__(
-        self, request: web.Request, lobby: Lobby, teller: Teller, limits: LimitsSettings
-    ) -> None:
+    __slots__ = (
+        "_entrance",
+        "_opening",
+        "_since",
+        "address",
+        "header_token",
+        "is_gone",
+        "is_stranger",
+        "query_token",
+        "session",
+    )
+
+    door: Door
+
+    def __init__(self, request: web.Request, entrance: Entrance, address: str) -> None:
         """Stand at the door."""
-        self.transport = self
-        self.address = request.remote or ""
+        self.address = address
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         self.header_token = token.strip() if scheme.lower() == "bearer" else None
         self.query_token = "token" in request.query
         self.session: Session | None = None
+        self.is_stranger = False
         self._opening: Opening | None = None
-        self._is_gone = False
-        self._lobby = lobby
-        self._teller = teller
-        self._limits = limits
+        self.is_gone = False
+        self._entrance = entrance
         self._since = asyncio.get_running_loop().time()
-        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def transport(self) -> "Connection":
+        """Return the way to the client, as the lobby asks for it."""
+        return self
 
     # What a door says
 
+    @property
     @abstractmethod
-    def output(self) -> Output | None:
-        """Return what waits to be sent, or None when nothing can be sent any more."""
+    def direct(self) -> Callable[[bytes], object] | None:
+        """Return what writes bytes at once, while nothing waits to be sent."""
 
     @abstractmethod
-    def wired(self, frame: Frame) -> object:
-        """Return a frame as it goes into the output."""
+    def write(self, frame: Frame, *, durable: bool) -> None:
+        """Send a frame; what is not durable is left out for a client that is slow."""
+
+    @abstractmethod
+    async def room(self) -> None:
+        """Wait until less than half of what may be unsent is unsent."""
+
+    @property
+    @abstractmethod
+    def is_held(self) -> bool:
+        """Return whether nothing is read from the client now."""
+
+    @property
+    @abstractmethod
+    def sent(self) -> int:
+        """Return a number that grows when the client takes something of what is unsent."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Ask the client whether it is there."""
+
+    @abstractmethod
+    def read_on(self) -> None:
+        """Take up reading again."""
 
     @abstractmethod
     def end(self, why: Ending) -> None:
@@ -70,20 +155,16 @@ class Connection(ABC):
 
     def hurry(self) -> None:
         """Give the client a few seconds to be let in."""
-        self._be_patient()
-        self._timer = asyncio.get_running_loop().call_later(
-            self._limits.authenticate_s, self.end, Ending.LATE
-        )
+        self._entrance.hurry(self)
 
-    def _be_patient(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def late(self) -> None:
+        """Learn that those seconds are over."""
+        self.end(Ending.LATE)
 
     async def let_in(self, auth: object, *, about: str | None = None) -> None:
         """Open a session, silent until `begin()`; raises nothing but `ClientError`."""
-        self._opening = await self._lobby.open(self, auth, about=about)
-        if self._is_gone:
+        self._opening = await self._entrance.lobby.open(self, auth, about=about)
+        if self.is_gone:
             # It left while it was being let in.
             self.leave("transport close")
 
@@ -92,7 +173,8 @@ class Connection(ABC):
         if self._opening is None:
             return
         self.session, opening, self._opening = self._opening.session, self._opening, None
-        self._be_patient()
+        self.header_token = None
+        self._entrance.know(self)
         opening.begin()
         log.info(
             "connected",
@@ -101,26 +183,6 @@ class Connection(ABC):
             code="ok",
             ms=round(self._age() * 1_000, 1),
         )
-
-    # Sending
-
-    def write(self, frame: Frame, *, durable: bool) -> None:
-        """Queue a frame; what is not durable is left out for a client that is slow."""
-        output = self.output()
-        if output is None or (not durable and output.unsent > SHED_BYTES):
-            return
-        if output.unsent + frame.size > self._limits.output_bytes:
-            log.warning("connection cut", address=self.address, why="it does not read")
-            self.abort()
-            return
-        output.put_nowait(self.wired(frame))
-
-    async def room(self) -> None:
-        """Wait until less than half of what may be unsent is unsent."""
-        output = self.output()
-        while output is not None and output.unsent > self._limits.output_bytes // 2:
-            await asyncio.sleep(0.02)
-            output = self.output()
 
     # Going
 
@@ -131,30 +193,51 @@ class Connection(ABC):
         if session is None:
             return
         session.end()
-        self._teller.typists.gone(session.id)
+        self._entrance.teller.typists.gone(session.id)
         log.info("disconnected", user=session.user_id, why=reason, seconds=round(self._age(), 1))
 
     def gone(self) -> None:
         """Learn that the client is not there any more."""
-        self._be_patient()
-        self._is_gone = True
+        self._entrance.know(self)
+        self._entrance.watch.forget(self)
+        self.is_gone = True
         self.leave("transport close")
 
-    def malformed(self, problem: object) -> None:
-        """Write down that the client sent what no client sends."""
-        log.warning("connection cut", address=self.address, why=f"malformed frame: {problem}")
+    def cut(self, why: str) -> None:
+        """Cut the connection, and write down why."""
+        log.warning("connection cut", address=self.address, why=why)
+        self.abort()
 
     def _age(self) -> float:
         return asyncio.get_running_loop().time() - self._since
 
 
-async def end_all(connections: Collection[Connection], *, remain: Callable[[], Any]) -> None:
-    """End connections because the server stops; those that `remain` after a moment are cut."""
-    for connection in connections:
-        connection.end(Ending.STOPPING)
-    deadline = asyncio.get_running_loop().time() + LAST_WORDS_S + 0.3
-    # The libraries tell nobody when they are done.
-    while remain() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    for connection in connections:
-        connection.abort()
+class Everybody:
+    """The connections of one door."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._connections: set[Connection] = set()
+        self._emptied: asyncio.Event | None = None
+
+    def add(self, connection: Connection) -> None:
+        """Remember a connection."""
+        self._connections.add(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if self._emptied is not None and not self._connections:
+            self._emptied.set()
+
+    async def end(self) -> None:
+        """End all connections because the server stops; those that remain are cut."""
+        for connection in list(self._connections):
+            connection.end(Ending.STOPPING)
+        if self._connections:
+            self._emptied = asyncio.Event()
+            try:
+                await asyncio.wait_for(self._emptied.wait(), LAST_WORDS_S + 0.3)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()

@@ -10,6 +10,7 @@ event: the removed person hears the removal as the last frame, the added one hea
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ PATIENCE_S = 0.1
 
 HEADS_EVERY_S = 1.5
 """How often heads are compared; with the comparison itself well under two seconds."""
+
+_COMPARED_AGAIN_S = 0.5
+"""How soon after the database did not answer."""
 
 MOST_REPAIRED = 1_000
 """A gap above this many changes is not replayed: the room is told to `sync`."""
@@ -68,6 +72,7 @@ class Feed:
         self._conversations: dict[str, _Line] = {}
         self._people: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._doubted = asyncio.Event()
 
     # Lines
 
@@ -81,6 +86,27 @@ class Feed:
     async def host_person(self, user_id: str) -> None:
         """Have a line for a person."""
         await self._open(self._people, [user_id], repair.user_heads)
+
+    def expect_person(self, user_id: str) -> None:
+        """Have a line for a person whose number somebody is about to read: see `place_person`."""
+        if user_id not in self._people:
+            self._people[user_id] = _Line(user_id)
+
+    def begin_at(self, conversation_id: str, head: int) -> None:
+        """Have a line for a conversation that nobody hears yet, from after a head on."""
+        line = self._conversations.setdefault(conversation_id, _Line(conversation_id))
+        line.position = max(head, line.position or 0)
+        self._advance(self._conversations, line)
+
+    def place_person(self, user_id: str, user_seq: int) -> None:
+        """Let a person's line begin at a number that was read after the line was there.
+
+        None of their connections has read its hello yet, so what came early will be in each.
+        """
+        line = self._people.get(user_id)
+        if line is not None and line.position is None:
+            line.position = max([user_seq, *line.early])
+            line.early.clear()
 
     async def _open(
         self,
@@ -141,8 +167,14 @@ class Feed:
         line = lines.get(event.target)
         if line is None:
             return
-        if line.position is not None and event.number <= line.position:
-            return
+        if line.position is not None:
+            if event.number <= line.position:
+                return
+            if event.number == line.position + 1 and not line.early:
+                # Nearly always so: the next number, and nobody waits.
+                line.known = max(line.known, event.number)
+                self._deliver(line, event)
+                return
         line.early[event.number] = event
         line.known = max(line.known, event.number)
         self._advance(lines, line)
@@ -174,17 +206,27 @@ class Feed:
         if number != before + 1:
             data = {**data, _PREV[event.room]: before}
         line.position = number
-        for user_id in [id_ for id_, at in line.going.items() if at < number]:
-            self._dismiss(line, user_id, line.going.pop(user_id))
+        if line.going:
+            self._dismiss_before(line, number)
         seating = event.seating
         if seating is not None and seating.is_active:
             self._admit(line, seating.user_id, number)
         self._hand_out(event, data)
         if seating is not None and not seating.is_active:
             self._dismiss(line, seating.user_id, number)
-        if event.room is Room.CONVERSATION:
-            # Nobody of those it was opened for may be left by now.
+        if event.room is Room.USER:
+            self._follow(event)
+        elif not self._hub.is_heard(event.target):
+            # Nobody of those it was opened for is left by now.
             self.release([event.target])
+
+    def _dismiss_before(self, line: _Line, number: int) -> None:
+        """Take out those who were to go at a number that has been passed."""
+        for user_id in [id_ for id_, at in line.going.items() if at < number]:
+            self._dismiss(line, user_id, line.going.pop(user_id))
+
+    def _follow(self, event: Event) -> None:
+        """Move a person's seats as one of their own events says."""
         if event.name == "conversation:added":
             self._came_in(event.target, event.data["conversation"], event.data["event_seq"])
         elif event.name == "conversation:removed":
@@ -237,7 +279,8 @@ class Feed:
             line.going[user_id] = at
 
     def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
-        frame = frames.event(event.name, data)
+        make = frames.hint if event.number is None else frames.event
+        frame = make(event.name, data)
         if event.room is Room.CONVERSATION:
             self._hub.to_conversation(event.target, frame, event.number)
         else:
@@ -313,11 +356,19 @@ class Feed:
     async def watch(self) -> None:
         """Compare heads for ever, so that a loss nobody noticed is found within two seconds."""
         while True:
-            await asyncio.sleep(HEADS_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._doubted.wait(), HEADS_EVERY_S)
+            self._doubted.clear()
             try:
                 await self.compare()
             except Exception as error:  # noqa: BLE001 (a comparison that fails is tried again)
                 log.warning("heads cannot be compared", error=str(error))
+                await asyncio.sleep(_COMPARED_AGAIN_S)
+                self._doubted.set()
+
+    def doubt(self) -> None:
+        """Compare heads at once: something may have been stored that nobody tells of."""
+        self._doubted.set()
 
     async def compare(self) -> None:
         """Look once at the heads of everything that is heard here."""

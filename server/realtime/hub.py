@@ -1,59 +1,62 @@
 """Who hears what on this node: seats in conversations, and a person's devices.
 
-Nothing here waits: a frame is handed to each connection's own queue, which is bounded. Only the
-feed moves seats of people who are connected; a connection takes its own first seats and those it
-names.
+Only the feed moves seats of people who are connected; a connection takes its own first seats and
+those it names. A quiet conversation is written at once. In a busy one frames wait until some
+milliseconds after the end of the batch before, and leave joined; `Audience` says to whom. Large
+batches share the loop: all of them together write for a few milliseconds, then it is the turn of
+everything else.
 """
 
-from collections import OrderedDict
-from typing import Protocol
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
 
-from server.realtime.frames import Frame
+from server.realtime.audience import Audience, Listener
+from server.realtime.flight import write_each
+from server.realtime.frames import JOINED_BYTES, Frame
 
+SLICE_S = 0.0025
+"""How long the loop is held for batches before everything else has its turn."""
 
-class Listener(Protocol):
-    """A connection, as far as the hub knows it."""
+FEW = 32
+"""Up to so many are written at once, without a batch."""
 
-    @property
-    def id(self) -> str:
-        """Return what tells this connection from others."""
-
-    @property
-    def user_id(self) -> str:
-        """Return whose connection it is."""
-
-    def hear(self, frame: Frame, *, conversation: str, number: int | None) -> None:
-        """Take a frame of a conversation (or, with an empty name, of the person's own room)."""
-
-    def may_hear(self, conversation_id: str) -> bool:
-        """Return whether this connection may have a seat in a conversation of its person."""
-
-    def admitted(self, conversation_id: str) -> None:
-        """Learn that the person came into a conversation while connected."""
-
-    def dismissed(self, conversation_id: str) -> None:
-        """Learn that the person is no longer in a conversation, once all of it was heard."""
+BEHIND_BYTES = 8 * 1_048_576
+"""With so much waiting to be written on this node, nobody's next request is begun."""
 
 
 class Hub:
     """Rooms of this node: one per conversation, one per person."""
 
-    def __init__(self) -> None:
-        """Begin with empty rooms."""
-        self._rooms: dict[str, dict[str, Listener]] = {}
+    def __init__(self, *, coalesce_s: float) -> None:
+        """Begin with empty rooms; a busy one is written to at most that often."""
+        self._coalesce_s = coalesce_s
+        self._loop = asyncio.get_running_loop()
+        self._rooms: dict[str, Audience] = {}
         self._people: dict[str, dict[str, Listener]] = {}
         # By connection, the conversations it hears, the least recently named first.
-        self._seats: dict[str, OrderedDict[str, None]] = {}
+        self._seats: dict[Listener, dict[str, Audience]] = {}
+        # The rooms that owe their listeners something, and those of them whose batch may leave.
+        self._owing: dict[Audience, None] = {}
+        self._line: deque[Audience] = deque()
+        self._is_slicing = False
+        self._behind = 0
+        self._caught_up: asyncio.Future[None] | None = None
+
+    # Coming and going
 
     def enter(self, listener: Listener) -> None:
         """Let a connection hear its person's own room."""
         self._people.setdefault(listener.user_id, {})[listener.id] = listener
-        self._seats[listener.id] = OrderedDict()
+        self._seats[listener] = {}
 
     def leave(self, listener: Listener) -> list[str]:
         """Take a connection out of everything; return the conversations nobody here hears now."""
-        seats = self._seats.pop(listener.id, OrderedDict())
-        emptied = [id_ for id_ in seats if self._vacate(listener, id_)]
+        emptied = []
+        for room in self._seats.pop(listener, {}).values():
+            room.leave(listener)
+            if self._vacate(room):
+                emptied.append(room.conversation_id)
         devices = self._people.get(listener.user_id, {})
         devices.pop(listener.id, None)
         if not devices:
@@ -62,30 +65,60 @@ class Hub:
 
     def seat(self, listener: Listener, conversation_id: str) -> None:
         """Let a connection hear a conversation; naming it again makes it the most recent."""
-        seats = self._seats.get(listener.id)
+        seats = self._seats.get(listener)
         if seats is None or not listener.may_hear(conversation_id):
             return
-        seats[conversation_id] = None
-        seats.move_to_end(conversation_id)
-        self._rooms.setdefault(conversation_id, {})[listener.id] = listener
-
-    def unseat(self, listener: Listener, conversation_id: str) -> bool:
-        """Stop a connection from hearing a conversation; return whether nobody hears it now."""
-        self._seats.get(listener.id, OrderedDict()).pop(conversation_id, None)
-        return self._vacate(listener, conversation_id)
-
-    def _vacate(self, listener: Listener, conversation_id: str) -> bool:
         room = self._rooms.get(conversation_id)
         if room is None:
+            room = self._rooms[conversation_id] = Audience(conversation_id)
+        seats.pop(conversation_id, None)
+        # The room's own text, which all its seats share.
+        seats[room.conversation_id] = room
+        room.join(listener)
+
+    def unseat(self, listener: Listener, conversation_id: str) -> bool:
+        """Stop a connection from hearing a conversation, after what was said until now.
+
+        Returns whether nobody hears it now.
+        """
+        room = self._seats.get(listener, {}).pop(conversation_id, None)
+        if room is None:
             return False
-        room.pop(listener.id, None)
-        if not room:
-            del self._rooms[conversation_id]
-        return not room
+        owed = room.leave(listener)
+        if owed:
+            listener.take(owed)
+        return self._vacate(room)
+
+    def _vacate(self, room: Audience) -> bool:
+        """Forget a room that nobody is left in; return whether it is one.
+
+        What waits in it still takes off, to nobody.
+        """
+        if len(room):
+            return False
+        del self._rooms[room.conversation_id]
+        return True
+
+    def quicken(self, listener: Listener, conversation_ids: Iterable[str] | None = None) -> None:
+        """Write straight to a connection again, in some of its conversations or in all."""
+        seats = self._seats.get(listener, {})
+        for id_ in list(seats) if conversation_ids is None else conversation_ids:
+            room = seats.get(id_)
+            if room is not None:
+                room.quicken(listener)
+
+    def slow(self, listener: Listener) -> None:
+        """Hand each frame to a connection that cannot just be written to any more."""
+        for room in list(self._seats.get(listener, {}).values()):
+            owed = room.slow(listener)
+            if owed:
+                listener.take(owed)
+
+    # Looking
 
     def seats_of(self, listener: Listener) -> list[str]:
         """Return the conversations a connection hears, the least recently named first."""
-        return list(self._seats.get(listener.id, ()))
+        return list(self._seats.get(listener, ()))
 
     def devices_of(self, user_id: str) -> list[Listener]:
         """Return a person's connections."""
@@ -93,18 +126,128 @@ class Hub:
 
     def listeners_of(self, conversation_id: str) -> list[Listener]:
         """Return the connections that hear a conversation."""
-        return list(self._rooms.get(conversation_id, {}).values())
+        room = self._rooms.get(conversation_id)
+        return [] if room is None else room.listeners()
 
     def is_heard(self, conversation_id: str) -> bool:
         """Return whether anybody here hears a conversation."""
         return conversation_id in self._rooms
 
-    def to_conversation(self, conversation_id: str, frame: Frame, number: int | None) -> None:
-        """Hand a frame to everybody who hears a conversation."""
-        for listener in self.listeners_of(conversation_id):
-            listener.hear(frame, conversation=conversation_id, number=number)
+    def withdraw(self, listener: Listener) -> Sequence[Frame]:
+        """Return what a connection's rooms owe it, which it will not be written again.
+
+        Asked before it is told anything else: whatever was said before an answer is heard before.
+        """
+        if not self._owing:
+            return ()
+        seats = self._seats.get(listener, {})
+        if len(seats) < len(self._owing):
+            rooms = [room for room in seats.values() if room in self._owing]
+        else:
+            rooms = [room for room in self._owing if room.conversation_id in seats]
+        return [frame for room in rooms for frame in room.withdraw(listener)]
+
+    # Telling
 
     def to_person(self, user_id: str, frame: Frame, number: int | None) -> None:
         """Hand a frame to all of a person's devices."""
         for listener in self.devices_of(user_id):
             listener.hear(frame, conversation="", number=number)
+
+    def to_conversation(self, conversation_id: str, frame: Frame, number: int | None) -> None:
+        """Hand a frame to everybody who hears a conversation."""
+        room = self._rooms.get(conversation_id)
+        if room is None:
+            return
+        # As they are now: being written to may make one careful, and being handed this direct.
+        careful = tuple(room.careful)
+        if room.has_direct():
+            self._write(room, frame)
+        for listener in careful:
+            listener.hear(frame, conversation=conversation_id, number=number)
+
+    def _write(self, room: Audience, frame: Frame) -> None:
+        """Write a frame at once if the room is quiet, else let it wait."""
+        if room.owes():
+            self._wait(room, frame)
+            return
+        now = self._loop.time()
+        if now < room.rested_at:
+            self._wait(room, frame)
+            room.timer = self._loop.call_at(room.rested_at, self._rested, room)
+        elif room.count_direct() > FEW:
+            self._wait(room, frame)
+            self._queue(room)
+        else:
+            for door, writes in room.writers():
+                write_each(iter(writes), frame.wired(door))
+            room.rested_at = now + self._coalesce_s
+
+    def _wait(self, room: Audience, frame: Frame) -> None:
+        room.wait(frame)
+        self._owing[room] = None
+        self._behind += frame.size
+        if room.waiting_bytes > JOINED_BYTES and room.timer is not None:
+            room.timer.cancel()
+            self._rested(room)
+
+    # Batches
+
+    def _rested(self, room: Audience) -> None:
+        room.timer = None
+        self._queue(room)
+
+    def _queue(self, room: Audience) -> None:
+        """Let a room's batch take off as soon as it is its turn."""
+        self._line.append(room)
+        self._slice_soon()
+
+    def _slice_soon(self) -> None:
+        if not self._is_slicing:
+            self._is_slicing = True
+            self._loop.call_soon(self._slice)
+
+    def _slice(self) -> None:
+        """Write batches for a while, each in its turn."""
+        self._is_slicing = False
+        until = self._loop.time() + SLICE_S
+        while self._line:
+            room = self._line.popleft()
+            flight = room.flight or room.take_off()
+            if not flight.go_on(self._loop.time, until):
+                self._line.append(room)
+                self._slice_soon()
+                return
+            self._land(room, flight.size)
+
+    def _land(self, room: Audience, size: int) -> None:
+        """Let a room rest whose batch has been written; what waits already goes after that."""
+        room.flight = None
+        room.rested_at = self._loop.time() + self._coalesce_s
+        self._catch_up(size)
+        if not room.waiting:
+            self._owing.pop(room, None)
+        elif room.waiting_bytes > JOINED_BYTES:
+            self._queue(room)
+        else:
+            room.timer = self._loop.call_at(room.rested_at, self._rested, room)
+
+    # Falling behind
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether so much waits to be written that nobody should add to it."""
+        return self._behind > BEHIND_BYTES
+
+    async def room(self) -> None:
+        """Wait until less waits to be written."""
+        while self.is_behind:
+            if self._caught_up is None:
+                self._caught_up = self._loop.create_future()
+            await asyncio.shield(self._caught_up)
+
+    def _catch_up(self, size: int) -> None:
+        self._behind -= size
+        if self._caught_up is not None and not self.is_behind:
+            self._caught_up.set_result(None)
+            self._caught_up = None

@@ -4,6 +4,7 @@ The order matters. Seats are taken, silently, before the database is read; what 
 kept and said after the hello, unless the hello already contains it.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,20 +14,22 @@ import orjson
 from server.actions import people, sync
 from server.auth import Identity, Tokens
 from server.clock import now_ms, to_text
-from server.dispatch import Dispatcher
+from server.dispatch import DEADLINE_S, Dispatcher
 from server.errors import (
     ClientError,
+    DeadlineError,
     InternalError,
     NotFoundError,
     RateLimitedError,
     UnauthorizedError,
+    UnavailableError,
     ValidationFailedError,
 )
-from server.events import Outcome
 from server.ids import new_id
 from server.journal import database_refusal
 from server.logs import get_logger
-from server.permissions import Call
+from server.models.user import user as profile
+from server.permissions import Call, Caller
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
 from server.realtime.session import Session, Transport
@@ -83,6 +86,8 @@ class Lobby:
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
+        # The same bytes in each hello.
+        self._limits = orjson.Fragment(orjson.dumps(dispatcher.settings.limits.to_wire()))
 
     async def open(self, knock: Knock, auth: object, *, about: str | None = None) -> Opening:
         """Return the session of somebody with a valid token; raises nothing but `ClientError`.
@@ -111,19 +116,36 @@ class Lobby:
         identity = await self._tokens.verify(_token(knock, fields))
         asked = self._asked(fields)
         limits = self._dispatcher.settings.limits
-        recognised = people.recognise(identity, told_in=limits.broadcast_members)
-        outcome = await self._dispatcher.run(recognised, what="connect")
-        user = outcome.reply["user"]
-        if len(self._hub.devices_of(user["id"])) >= limits.sockets_per_user:
+        if len(self._hub.devices_of(identity.user_id)) >= limits.sockets_per_user:
             message = f"One person may have {limits.sockets_per_user} connections."
             raise RateLimitedError(message, retry_after_ms=10_000)
-        session = self._session(knock, identity, user, about)
+        opening = await self._try(knock, identity, asked, about)
+        if opening is None:
+            # The token says something new of its person, who hears of it before they come in.
+            told_in = limits.broadcast_members
+            await self._dispatcher.run(people.mirror(identity, told_in), what="connect")
+            opening = await self._try(knock, identity, asked, about)
+        if opening is None:
+            raise UnavailableError(reason="the profile was changed again and again")
+        return opening
+
+    async def _try(
+        self, knock: Knock, identity: Identity, asked: Sync | None, about: str | None
+    ) -> Opening | None:
+        """Return the session of a person, or None when their profile is not what the token says."""
+        session = self._session(knock, identity, about)
         self._hub.enter(session)
+        opening = None
         try:
-            return await self._seated(session, identity, user, asked)
-        except BaseException:
-            session.end()
-            raise
+            # It only reads, so it may be given up anywhere.
+            async with asyncio.timeout(DEADLINE_S):
+                opening = await self._seated(session, identity, asked)
+        except TimeoutError as error:
+            raise DeadlineError from error
+        finally:
+            if opening is None:
+                session.end()
+        return opening
 
     def _asked(self, fields: Mapping[str, Any]) -> Sync | None:
         """Return the `sync` that came with the handshake, if one did."""
@@ -136,14 +158,11 @@ class Lobby:
             return None
         return self._dispatcher.parse(Sync, given)
 
-    def _session(
-        self, knock: Knock, identity: Identity, user: dict[str, Any], about: str | None
-    ) -> Session:
+    def _session(self, knock: Knock, identity: Identity, about: str | None) -> Session:
         session_id = new_id()
-        caller = people.caller(identity, user, session_id)
         return Session(
             session_id,
-            caller,
+            Caller(identity.user_id, identity.role, session_id),
             knock.transport,
             self._dispatcher,
             self._tokens,
@@ -153,27 +172,49 @@ class Lobby:
         )
 
     async def _seated(
-        self, session: Session, identity: Identity, user: dict[str, Any], asked: Sync | None
-    ) -> Opening:
-        call = Call(session.caller, self._dispatcher.settings)
-        limits = call.settings.limits
-        await self._feed.host_person(session.user_id)
-        before = await sync.heads(call, joined=limits.joined)
-        wanted = _wanted(session, before, asked)[: limits.joined]
-        for conversation_id in reversed(wanted):
+        self, session: Session, identity: Identity, asked: Sync | None
+    ) -> Opening | None:
+        """Take seats, then read what the hello says; None as `_try`."""
+        limits = self._dispatcher.settings.limits
+        named = [] if asked is None else list(asked.cursors)
+        if session.about is not None:
+            named = [session.about]
+        self._feed.expect_person(session.user_id)
+        came = await sync.arrival(identity, named, joined=limits.joined)
+        if came.profile is None or not people.agrees(identity, came.profile):
+            return None
+        self._feed.place_person(session.user_id, came.user_seq)
+        user = profile(came.profile)
+        session.caller = people.caller(identity, user, session.id)
+        seats = _wanted(session, came.seats)[: limits.joined]
+        for conversation_id in reversed(seats):
             self._hub.seat(session, conversation_id)
-        await self._feed.host(wanted)
-        read: list[tuple[sync.Heads, dict[str, Any] | None, int]] = []
+        await self._feed.host(seats)
+        call = Call(session.caller, self._dispatcher.settings)
+        heads, answer, unread_total = await sync.opening(
+            call, asked, seats=seats, after=came.user_seq
+        )
+        self._seat_late(session, {k: v for k, v in heads.heads.items() if k not in seats})
+        if session.about is not None and session.about not in heads.heads:
+            raise NotFoundError
+        ready = self._ready(session, identity, user, heads)
+        ready["unread_total"] = unread_total
+        if answer is not None:
+            ready["sync"] = answer
+        return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
 
-        async def look() -> Outcome:
-            read.append(await sync.opening(call, asked, joined=limits.joined))
-            return Outcome({})
+    def _seat_late(self, session: Session, heads: Mapping[str, int]) -> None:
+        """Seat a person where they came in after their memberships were read, and are in still."""
+        for conversation_id, head in heads.items():
+            if session.may_hear(conversation_id):
+                if not self._hub.is_heard(conversation_id):
+                    self._feed.begin_at(conversation_id, head)
+                self._hub.seat(session, conversation_id)
 
-        await self._dispatcher.run(look(), what="connect")
-        heads, answer, unread_total = read[0]
-        _require_member(session, heads)
-        seats = self._hub.seats_of(session)
-        ready: dict[str, Any] = {
+    def _ready(
+        self, session: Session, identity: Identity, user: dict[str, Any], heads: sync.Heads
+    ) -> dict[str, Any]:
+        return {
             "session_id": session.id,
             "user": user,
             "epoch": heads.epoch,
@@ -181,29 +222,21 @@ class Lobby:
             "token_expires_at": to_text(identity.expires_at_ms),
             "protocol": PROTOCOL,
             "features": list(FEATURES),
-            "limits": limits.to_wire(),
-            "joined": {id_: heads.heads[id_] for id_ in seats if id_ in heads.heads},
+            "limits": self._limits,
+            "joined": {
+                id_: heads.heads[id_] for id_ in self._hub.seats_of(session) if id_ in heads.heads
+            },
             "user_seq": heads.user_seq,
-            "unread_total": unread_total,
         }
-        if answer is not None:
-            ready["sync"] = answer
-        return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
 
 
-def _wanted(session: Session, before: sync.Heads, asked: Sync | None) -> list[str]:
+def _wanted(session: Session, seats: list[str]) -> list[str]:
     """Return the conversations to take seats in, the most wanted first."""
-    if session.about is not None:
-        _require_member(session, before)
-        return [session.about]
-    named = [id_ for id_ in before.heads if asked is not None and id_ in asked.cursors]
-    return list(dict.fromkeys([*named, *before.recent]))
-
-
-def _require_member(session: Session, heads: sync.Heads) -> None:
-    """Refuse a session about a conversation that its person is not in, or that does not exist."""
-    if session.about is not None and session.about not in heads.heads:
+    if session.about is None:
+        return seats
+    if session.about not in seats:
         raise NotFoundError
+    return [session.about]
 
 
 def _fields(auth: object) -> dict[str, Any]:

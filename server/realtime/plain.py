@@ -6,34 +6,33 @@ those of RFC 6455, and from 4400 on ours, made of the status that REST would hav
 """
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import web
 
-from server.config import Settings
 from server.dispatch import read_json
-from server.errors import (
-    ClientError,
-    UnauthorizedError,
-    UnavailableError,
-    ValidationFailedError,
-)
+from server.errors import ClientError, UnauthorizedError, ValidationFailedError
 from server.logs import get_logger
-from server.realtime.connection import LAST_WORDS_S, Connection, end_all
-from server.realtime.frames import Frame
-from server.realtime.lobby import Lobby
-from server.realtime.output import Output
+from server.realtime.connection import Entrance, Everybody
+from server.realtime.frames import Door
 from server.realtime.session import Asked, Ending, refused, reply
-from server.realtime.teller import Teller
+from server.realtime.websocket import (
+    INVALID_TEXT,
+    PING,
+    REASON_BYTES,
+    TOO_LARGE,
+    MalformedError,
+)
+from server.realtime.wired import Wired
 
 PATH = "/ws/messaging/chat/{conversation_id}/"
 SUBPROTOCOL = "palabre.v1"
 TOKEN_SUBPROTOCOL = "palabre.token."  # noqa: S105 - what stands before a token
 
 _TOO_LARGE = 4413
-_REASON_BYTES = 123  # a close frame takes no more
+_CHOSEN = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n".encode()
+_POLICY, _GOING_AWAY, _INTERNAL, _TRY_LATER = 1008, 1001, 1011, 1013
 _ID_CHARS = 64
 _SAFE_INTEGER = 2**53 - 1  # what JavaScript holds exactly
 _FIELDS = ("event", "data", "id")
@@ -51,7 +50,7 @@ class _Goodbye:
     @property
     def text(self) -> bytes:
         """Return as much of the reason as a close frame holds, in whole characters."""
-        text = self.reason.encode(errors="replace")[:_REASON_BYTES]
+        text = self.reason.encode(errors="replace")[:REASON_BYTES]
         return text.decode(errors="ignore").encode()
 
 
@@ -60,142 +59,51 @@ _GOODBYES = {
     Ending.REMOVED: _Goodbye(4404, "You are not in this conversation any more."),
     Ending.LATE: _Goodbye(4408, "Nobody said in time who they are."),
     Ending.OVERFLOWING: _Goodbye(4429, "More was said than can wait to be sent."),
-    Ending.STOPPING: _Goodbye(WSCloseCode.GOING_AWAY, "The server stops; connect again."),
+    Ending.STOPPING: _Goodbye(_GOING_AWAY, "The server stops; connect again."),
 }
 
 _REFUSALS = {
-    400: WSCloseCode.POLICY_VIOLATION,
+    400: _POLICY,
     401: 4401,
     404: 4404,
     429: 4429,
-    503: WSCloseCode.TRY_AGAIN_LATER,
-    504: WSCloseCode.TRY_AGAIN_LATER,
+    503: _TRY_LATER,
+    504: _TRY_LATER,
 }
 
 
-class _Left(Exception):  # noqa: N818 - nothing went wrong
-    """The client is gone, or the server said goodbye to it."""
-
-
-class _MalformedError(Exception):
-    """The client sent what no client sends."""
-
-    def __init__(self, code: int, problem: str) -> None:
-        self.goodbye = _Goodbye(code, problem)
-        super().__init__(problem)
-
-
-class _WebSocket(web.WebSocketResponse):
-    """A WebSocket that leaves it to us to close after a frame that is too large."""
-
-    async def close(
-        self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True
-    ) -> bool:
-        if code == WSCloseCode.MESSAGE_TOO_BIG:
-            problem = "The frame is too large."
-            raise _MalformedError(_TOO_LARGE, problem)
-        return await super().close(code=code, message=message, drain=drain)
-
-
-class _Connection(Connection):
+class _Client(Wired):
     """A client of the plain WebSocket."""
 
-    def __init__(self, request: web.Request, settings: Settings, **house: Any) -> None:
-        super().__init__(request, limits=settings.limits, **house)
+    __slots__ = ("_about", "_door", "_task")
+
+    door = Door.PLAIN
+    ping_frame = PING
+
+    def __init__(
+        self, request: web.Request, entrance: Entrance, address: str, door: "Plain"
+    ) -> None:
+        super().__init__(request, entrance, address)
         self.header_token = _offered_token(request) or self.header_token
-        self.socket = _WebSocket(
-            protocols=(SUBPROTOCOL,),
-            max_msg_size=settings.limits.event_bytes,
-            timeout=LAST_WORDS_S,
-            autoping=False,
-            compress=False,
-        )
-        self._about = request.match_info["conversation_id"]
-        self._realtime = settings.realtime
-        self._request = request
-        self._output = Output()
-        self._is_ending = False
+        self._about: str = request.match_info["conversation_id"]
+        self._door = door
+        self._task: asyncio.Task[None] | None = None
 
-    # The way to the client
+    # Coming in
 
-    def output(self) -> Output | None:
-        return None if self._is_ending or self.socket.closed else self._output
+    def knock(self) -> None:
+        """Begin the session with a token of the handshake, if there is one."""
+        if self.header_token is not None or self.query_token:
+            self._enter_with(Asked("auth", {}, None))
 
-    def wired(self, frame: Frame) -> bytes:
-        return frame.plain
+    def _enter_with(self, asked: Asked) -> None:
+        # What comes next is read when it is known whether somebody is in.
+        self._wire.hold()
+        self._task = asyncio.get_running_loop().create_task(self._enter(asked))
 
-    def end(self, why: Ending) -> None:
-        self._part(_GOODBYES[why])
-
-    def _part(self, goodbye: _Goodbye) -> None:
-        if not self._is_ending:
-            self._is_ending = True
-            self._output.put_nowait(goodbye)
-            asyncio.get_running_loop().call_later(LAST_WORDS_S, self.abort)
-
-    def abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-    async def _speak(self) -> None:
-        """Send what waits, in its order, up to the goodbye."""
-        with suppress(ConnectionError):
-            while True:
-                item = await self._output.get()
-                if isinstance(item, _Goodbye):
-                    await self._close(item)
-                    return
-                await self.socket.send_frame(item, WSMsgType.TEXT)
-
-    async def _close(self, goodbye: _Goodbye) -> None:
-        if goodbye.code == _TOO_LARGE:
-            # The rest of the frame is still coming. Closed now, the connection would be reset,
-            # and the client would not read why.
-            frame = goodbye.code.to_bytes(2) + goodbye.text
-            await self.socket.send_frame(frame, WSMsgType.CLOSE)
-            while self._request.transport is not None:  # noqa: ASYNC110 - `abort` ends it soon
-                await asyncio.sleep(0.02)
-        await self.socket.close(code=goodbye.code, message=goodbye.text)
-
-    # From the first frame to the last
-
-    async def live(self) -> None:
-        """Let the client in and take its requests, until either side ends it."""
-        await self.socket.prepare(self._request)
-        speaker = asyncio.create_task(self._speak())
-        self.hurry()
-        try:
-            await self._converse()
-        except (_Left, ConnectionError):
-            pass
-        except _MalformedError as error:
-            self.malformed(error)
-            self._part(error.goodbye)
-        except TimeoutError:
-            log.warning("connection cut", address=self.address, why="it does not answer")
-            self.abort()
-        finally:
-            self.gone()
-            if not self._is_ending:
-                speaker.cancel()
-            await asyncio.wait({speaker})
-
-    async def _converse(self) -> None:
-        await self._enter()
-        while self.session is not None:
-            asked = _asked(await self._text())
-            if asked.name == "auth":
-                message = "This connection is connected already; renew it with auth:refresh."
-                self._answer(asked, refused(ValidationFailedError(message)))
-                continue
-            await self.session.ask(asked)
-
-    async def _enter(self) -> None:
+    async def _enter(self, asked: Asked) -> None:
         """Open the session by the first frame, or by a token of the handshake."""
-        asked = Asked("auth", {}, None)
         try:
-            if self.header_token is None and not self.query_token:
-                asked = _asked(await self._text())
             if asked.name != "auth":
                 message = "The first frame is auth, with the token in its data."
                 log.info("connection refused", address=self.address, why=message)
@@ -203,52 +111,60 @@ class _Connection(Connection):
             await self.let_in(asked.data, about=self._about)
         except ClientError as error:
             self._answer(asked, refused(error))
-            code = _REFUSALS.get(error.status, WSCloseCode.INTERNAL_ERROR)
-            self._part(_Goodbye(code, error.message))
-            raise _Left from error
+            self._part(_Goodbye(_REFUSALS.get(error.status, _INTERNAL), error.message))
+            return
+        self._task = None
         self._answer(asked, {"ok": True, "data": {}})
         self.begin()
+        self._wire.read_on()
+
+    # What the client sends
+
+    def heard(self, text: bytearray) -> None:
+        self.ponged()
+        if self._is_parting:
+            return
+        asked = _asked(text)
+        if self.session is None:
+            self._enter_with(asked)
+        elif asked.name == "auth":
+            message = "This connection is connected already; renew it with auth:refresh."
+            self._answer(asked, refused(ValidationFailedError(message)))
+        else:
+            self._offer(asked)
 
     def _answer(self, asked: Asked, answer: dict[str, Any]) -> None:
         frame = reply(asked, answer)
         if frame is not None:
             self.write(frame, durable=True)
 
-    async def _text(self) -> str:
-        """Return the next frame, which must be text."""
-        while True:
-            message = await self._message()
-            if message.type is WSMsgType.TEXT:
-                return str(message.data)
-            if message.type is WSMsgType.BINARY:
-                problem = "A frame is text."
-                raise _MalformedError(WSCloseCode.UNSUPPORTED_DATA, problem)
-            if message.type is WSMsgType.PING:
-                await self.socket.pong(message.data)
-            elif message.type is not WSMsgType.PONG:
-                if isinstance(message.data, WebSocketError):
-                    self.malformed(message.data)
-                raise _Left
+    # Going
 
-    async def _message(self) -> WSMessage:
-        """Return what comes next; a client that is silent for long must show that it is there."""
-        with suppress(TimeoutError):
-            return await self.socket.receive(timeout=self._realtime.ping_interval_s)
-        async with asyncio.timeout(self._realtime.ping_timeout_s):
-            await self.socket.ping()
-            return await self.socket.receive()
+    def malformed(self, error: MalformedError) -> None:
+        log.warning("connection cut", address=self.address, why=f"malformed frame: {error}")
+        code = _TOO_LARGE if error.code == TOO_LARGE else error.code
+        self._part(_Goodbye(code, str(error)))
+        self.leave("malformed frame")
+        self._wire.hang_up()
+
+    def end(self, why: Ending) -> None:
+        self._part(_GOODBYES[why])
+
+    def _part(self, goodbye: _Goodbye) -> None:
+        self.part(goodbye.code, goodbye.text)
+
+    def gone(self) -> None:
+        super().gone()
+        self._door.forget(self)
 
 
 class Plain:
     """The door for those who speak plain WebSocket."""
 
-    def __init__(self, settings: Settings, lobby: Lobby, teller: Teller) -> None:
+    def __init__(self, entrance: Entrance) -> None:
         """Make the door; `attach()` hangs it into an application."""
-        self._settings = settings
-        self._lobby = lobby
-        self._teller = teller
-        self._connections: set[_Connection] = set()
-        self._is_stopping = False
+        self._entrance = entrance
+        self._everybody = Everybody()
 
     def attach(self, app: web.Application) -> None:
         """Serve the address of every conversation, with and without its final slash."""
@@ -256,32 +172,23 @@ class Plain:
             app.router.add_route("GET", path, self._serve)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        _require_websocket(request)
-        if self._is_stopping:
-            raise UnavailableError
-        connection = _Connection(request, self._settings, lobby=self._lobby, teller=self._teller)
-        self._connections.add(connection)
-        try:
-            await connection.live()
-        finally:
-            self._connections.discard(connection)
-        return connection.socket
+        offered = _offered(request)
+        if offered and SUBPROTOCOL not in offered:
+            message = f"Offer the subprotocol {SUBPROTOCOL} too, or none."
+            raise ValidationFailedError(message)
+        client = _Client(request, self._entrance, self._entrance.admit(request), self)
+        taken = client.take_over(request, head=_CHOSEN if offered else b"")
+        self._everybody.add(client)
+        client.knock()
+        return taken
+
+    def forget(self, client: _Client) -> None:
+        """Forget a client whose connection has ended."""
+        self._everybody.discard(client)
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
-        self._is_stopping = True
-        await end_all(list(self._connections), remain=lambda: self._connections)
-
-
-def _require_websocket(request: web.Request) -> None:
-    offered = _offered(request)
-    # The library would write down what was offered, and with it a token.
-    if offered and SUBPROTOCOL not in offered:
-        message = f"Offer the subprotocol {SUBPROTOCOL} too, or none."
-        raise ValidationFailedError(message)
-    if not web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request):
-        message = "This address speaks WebSocket, version 13, and nothing else."
-        raise ValidationFailedError(message)
+        await self._everybody.end()
 
 
 def _offered(request: web.Request) -> list[str]:
@@ -300,15 +207,15 @@ def _offered_token(request: web.Request) -> str | None:
     return next(tokens, None)
 
 
-def _asked(text: str) -> Asked:
-    """Return what a frame asks for; raises `_MalformedError` that names what is wrong."""
+def _asked(text: bytearray) -> Asked:
+    """Return what a frame asks for; raises `MalformedError` that names what is wrong."""
     try:
-        frame = read_json(text)
+        frame = read_json(bytes(text))
     except ValueError as error:
-        raise _MalformedError(WSCloseCode.INVALID_TEXT, "A frame is JSON.") from error
+        raise MalformedError(INVALID_TEXT, "A frame is JSON.") from error
     problem = _problem(frame)
     if problem:
-        raise _MalformedError(WSCloseCode.POLICY_VIOLATION, problem)
+        raise MalformedError(_POLICY, problem)
     return Asked(frame["event"], frame.get("data", {}), frame.get("id"))
 
 

@@ -1,10 +1,12 @@
 """One connection of one person: what it hears, what it asks, and how long it may stay."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from server.auth import Tokens
 from server.clock import now_ms
@@ -15,7 +17,8 @@ from server.logs import get_logger
 from server.permissions import Caller
 from server.realtime import frames
 from server.realtime.feed import Feed
-from server.realtime.frames import Frame
+from server.realtime.flight import Write
+from server.realtime.frames import Door, Frame
 from server.realtime.hub import Hub
 
 log = get_logger("server.requests")
@@ -32,7 +35,18 @@ class Ending(Enum):
 
 
 class Transport(Protocol):
-    """The way to one client; nothing here waits but `room()`."""
+    """The way to one client; nothing here waits but `room()`.
+
+    It tells its session with `slowed()` and `quickened()` when `direct` goes away and comes back.
+    """
+
+    @property
+    def door(self) -> Door:
+        """Return how frames are wrapped."""
+
+    @property
+    def direct(self) -> Write | None:
+        """Return the TCP transport's own `write`, while little is unsent and nothing is queued."""
 
     def write(self, frame: Frame, *, durable: bool) -> None:
         """Queue a frame; what is not durable may be left out for a client that is slow."""
@@ -43,9 +57,11 @@ class Transport(Protocol):
     def end(self, why: Ending) -> None:
         """Close the connection after what is queued, so that the client can come back."""
 
+    def read_on(self) -> None:
+        """Take up reading, which stopped because a request had no room behind it."""
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+
+class Asked(NamedTuple):
     """A request as it came in."""
 
     name: object
@@ -64,8 +80,35 @@ class Session:
     """Hears for a person and asks for them; begins silent, until `begin()`.
 
     With `about` it hears that conversation and the person's own room only, and ends when the person
-    is no longer in it.
+    is no longer in it. Thousands of sessions wait in memory: what few need is made when needed.
     """
+
+    __slots__ = (
+        "_admitted",
+        "_begun",
+        "_dispatcher",
+        "_feed",
+        "_floors",
+        "_gap",
+        "_hub",
+        "_inbox",
+        "_is_answering",
+        "_is_dismissed",
+        "_is_full",
+        "_is_over",
+        "_kept",
+        "_kept_bytes",
+        "_pending",
+        "_straight",
+        "_timer",
+        "_tokens",
+        "_transport",
+        "_worker",
+        "about",
+        "caller",
+        "door",
+        "id",
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 (what a connection needs, given once)
         self,
@@ -83,22 +126,28 @@ class Session:
         self.id = session_id
         self.caller = caller
         self.about = about
+        self.door = transport.door
         self._transport = transport
+        # What writes to the client, once begun and while it can just be written to.
+        self._straight: Write | None = None
         self._dispatcher = dispatcher
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
-        self._begun = self._is_answering = self._is_dismissed = False
-        self._kept: list[_Kept] = []
+        self._begun = self._is_answering = self._is_dismissed = self._is_over = False
+        self._kept: list[_Kept] | None = None
         self._kept_bytes = 0
-        self._admitted: set[str] = set()
+        self._admitted: set[str] | None = None
         # Numbers this client has read already while the feed of the conversation is still behind.
-        self._floors: dict[str, int] = {}
+        self._floors: dict[str, int] | None = None
         # Conversations named in a `sync` that has not read them yet, with what they said meanwhile.
-        self._pending: dict[str, list[_Kept]] = {}
-        self._inbox: asyncio.Queue[Asked] = asyncio.Queue(self._limits.inbox)
+        self._pending: dict[str, list[_Kept]] | None = None
+        # Requests in line, who answers them, and who waits because the line was full.
+        self._inbox: deque[Asked] | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._timers: list[asyncio.TimerHandle] = []
+        self._is_full = False
+        self._gap: asyncio.Event | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def user_id(self) -> str:
@@ -111,30 +160,85 @@ class Session:
 
     # Hearing
 
+    def direct(self, conversation_id: str) -> Write | None:
+        """Return how frames of a conversation are written, if nothing stands between."""
+        if self._pending is not None and conversation_id in self._pending:
+            return None
+        if self._floors is not None and conversation_id in self._floors:
+            return None
+        return self._straight
+
+    def slowed(self) -> None:
+        """Learn that the client cannot just be written to any more."""
+        if self._straight is not None:
+            self._straight = None
+            self._hub.slow(self)
+
+    def quickened(self) -> None:
+        """Learn that the client can be written to again."""
+        if self._begun:
+            self._straight = self._transport.direct
+            self._hub.quicken(self)
+
     def hear(self, frame: Frame, *, conversation: str, number: int | None) -> None:
         """Take a frame of a conversation (or, with an empty name, of the person's own room)."""
-        kept = _Kept(conversation, number, frame)
         if not self._begun:
-            self._keep(self._kept, kept)
-        elif conversation in self._pending:
-            self._keep(self._pending[conversation], kept)
-        elif not self._has_read(conversation, number):
-            self._transport.write(frame, durable=number is not None)
+            self._kept = self._kept or []
+            self._keep(self._kept, _Kept(conversation, number, frame))
+        elif not conversation:
+            self._say(frame)
+        elif self._pending is not None and conversation in self._pending:
+            self._keep(self._pending[conversation], _Kept(conversation, number, frame))
+        elif self._floors is not None and conversation in self._floors:
+            self._hear_above(self._floors, frame, conversation, number)
+        else:
+            self._transport.write(frame, durable=frame.is_durable)
 
-    def _has_read(self, conversation: str, number: int | None) -> bool:
-        """Return whether a number is older than what this connection began with.
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Write what was owed, of which it is known that it is for this connection."""
+        for frame in frames:
+            self._transport.write(frame, durable=frame.is_durable)
+
+    def _say(self, frame: Frame) -> None:
+        """Write a frame that is of no conversation, behind all that conversations owe."""
+        owed = self._hub.withdraw(self)
+        if owed or self._straight is None:
+            self._say_all([*owed, frame])
+        else:
+            self._straight(frame.wired(self.door))
+
+    def _say_all(self, owed: Sequence[Frame]) -> None:
+        for run in frames.runs(owed):
+            if self._straight is None:
+                self.take(run)
+            else:
+                self._straight(frames.joined(run, self.door))
+
+    def _hear_above(
+        self, floors: dict[str, int], frame: Frame, conversation: str, number: int | None
+    ) -> None:
+        """Take a frame unless its number is older than what this connection began with.
 
         It may even be older than the person's membership, which makes it none of their business.
         """
-        floor = self._floors.get(conversation) if self._floors else None
-        if floor is None or number is None:
-            return False
-        if number > floor:
-            del self._floors[conversation]
-        return number <= floor
+        if number is not None and number <= floors[conversation]:
+            if number == floors[conversation]:
+                self._rise(floors, conversation)
+            return
+        self._transport.write(frame, durable=frame.is_durable)
+        if number is not None:
+            self._rise(floors, conversation)
+
+    def _rise(self, floors: dict[str, int], conversation: str) -> None:
+        """Hear all that a conversation says from now on."""
+        del floors[conversation]
+        self._floors = floors or None
+        self._hub.quicken(self, [conversation])
 
     def _begin_after(self, conversation: str, number: int) -> None:
         if self._feed.is_behind(conversation, number):
+            if self._floors is None:
+                self._floors = {}
             self._floors[conversation] = number
 
     def _keep(self, into: list[_Kept], kept: _Kept) -> None:
@@ -151,7 +255,7 @@ class Session:
     def admitted(self, conversation_id: str) -> None:
         """Learn that the person came into a conversation while connecting."""
         if not self._begun:
-            self._admitted.add(conversation_id)
+            self._admitted = {*(self._admitted or ()), conversation_id}
 
     def dismissed(self, conversation_id: str) -> None:
         """End when the person is no longer in the conversation that this connection is about.
@@ -170,27 +274,28 @@ class Session:
         Seats in conversations that the person was no longer in when the hello was read are given
         up: their removal may have been delivered before this connection took the seat.
         """
+        admitted = self._admitted or ()
         for conversation_id in self._hub.seats_of(self):
-            if conversation_id not in heads and conversation_id not in self._admitted:
+            if conversation_id not in heads and conversation_id not in admitted:
                 self._hub.unseat(self, conversation_id)
                 self._feed.release([conversation_id])
         self._transport.write(frames.event("session:ready", ready), durable=True)
-        for kept in self._kept:
+        for kept in self._kept or ():
             if self._is_news(kept, heads, user_seq):
-                self._transport.write(kept.frame, durable=kept.number is not None)
+                self._transport.write(kept.frame, durable=kept.frame.is_durable)
         seats = self._hub.seats_of(self)
         for conversation_id in seats:
             self._begin_after(conversation_id, heads.get(conversation_id, 0))
-        self._begun, self._kept, self._kept_bytes = True, [], 0
+        self._begun, self._kept, self._kept_bytes, self._admitted = True, None, 0, None
+        self.quickened()
         if self.about is not None and self.about not in seats:
             self._transport.end(Ending.REMOVED)
-        self._worker = asyncio.get_running_loop().create_task(self._work())
 
     def _is_news(self, kept: _Kept, heads: Mapping[str, int], user_seq: int) -> bool:
         if not kept.conversation:
             return kept.number is None or kept.number > user_seq
         known = kept.conversation in heads
-        if not known and kept.conversation not in self._admitted:
+        if not known and kept.conversation not in (self._admitted or ()):
             return False
         return kept.number is None or kept.number > heads.get(kept.conversation, 0)
 
@@ -201,8 +306,8 @@ class Session:
         heard = set(self._hub.seats_of(self))
         named = [id_ for id_ in conversation_ids if self.may_hear(id_)]
         new = [id_ for id_ in named if id_ not in heard]
-        for id_ in new:
-            self._pending[id_] = []
+        if new:
+            self._pending = {**(self._pending or {}), **{id_: [] for id_ in new}}
         for id_ in named:
             self._hub.seat(self, id_)
         await self._feed.host(new)
@@ -212,7 +317,7 @@ class Session:
 
         Returns those that are no longer heard instead, and those that are not heard at all.
         """
-        pending, self._pending, self._kept_bytes = self._pending, {}, 0
+        pending, self._pending, self._kept_bytes = self._pending or {}, None, 0
         for id_, said in pending.items():
             if id_ not in heads:
                 self._hub.unseat(self, id_)
@@ -221,7 +326,8 @@ class Session:
             self._begin_after(id_, heads[id_])
             for kept in said:
                 if kept.number is None or kept.number > heads[id_]:
-                    self._transport.write(kept.frame, durable=kept.number is not None)
+                    self._transport.write(kept.frame, durable=kept.frame.is_durable)
+        self._hub.quicken(self, pending)
         seats = self._hub.seats_of(self)
         spare = seats[: max(0, len(seats) - self._limits.joined)] if heads else []
         for id_ in spare:
@@ -231,32 +337,69 @@ class Session:
 
     # Asking
 
-    async def ask(self, asked: Asked) -> None:
-        """Put a request in line; waits while the line is full, which stops reading."""
-        await self._inbox.put(asked)
+    def offer(self, asked: Asked) -> bool:
+        """Put a request in line; after False, nothing is to be read until `read_on()`."""
+        if self._is_over:
+            return True
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(asked)
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work(self._inbox))
+        self._is_full = len(self._inbox) >= self._limits.inbox
+        return not self._is_full
 
-    async def _work(self) -> None:
+    async def ask(self, asked: Asked) -> None:
+        """Put a request in line; waits while the line is full."""
+        while self._is_full and not self._is_over:
+            self._gap = self._gap or asyncio.Event()
+            await self._gap.wait()
+        self.offer(asked)
+
+    async def _work(self, inbox: deque[Asked]) -> None:
         """Answer one request after the other, in the order in which they came."""
-        while True:
-            asked = await self._inbox.get()
-            await self._transport.room()
-            started = asyncio.get_running_loop().time()
-            self._is_answering = True
-            code, answer = await self._answer(asked)
-            self._is_answering = False
-            frame = reply(asked, answer)
-            if frame is not None:
-                self._transport.write(frame, durable=True)
-            if self._is_dismissed:
-                self._transport.end(Ending.REMOVED)
-            took = (asyncio.get_running_loop().time() - started) * 1_000
-            log.info(
-                "request",
-                user=self.user_id,
-                request=_printable(asked.name),
-                code=code,
-                ms=round(took, 1),
-            )
+        try:
+            while inbox:
+                if self._straight is None:
+                    await self._transport.room()
+                if self._hub.is_behind:
+                    await self._hub.room()
+                asked = inbox.popleft()
+                if self._is_full:
+                    self._make_room()
+                await self._serve(asked)
+        finally:
+            self._worker = self._inbox = None
+
+    def _make_room(self) -> None:
+        self._is_full = False
+        if self._gap is not None:
+            self._gap.set()
+            self._gap = None
+        self._transport.read_on()
+
+    async def _serve(self, asked: Asked) -> None:
+        started = time.monotonic()
+        self._is_answering = True
+        code, answer = await self._answer(asked)
+        self._is_answering = False
+        frame = reply(asked, answer)
+        if frame is not None:
+            self._say(frame)
+        if self._is_dismissed:
+            self._transport.end(Ending.REMOVED)
+        if code != "ok" or self._dispatcher.settings.log.level == "debug":
+            # Asking the logger whether it would write costs more than all of the above.
+            self._write_down(asked, code, (time.monotonic() - started) * 1_000)
+
+    def _write_down(self, asked: Asked, code: str, took_ms: float) -> None:
+        (log.debug if code == "ok" else log.info)(
+            "request",
+            user=self.user_id,
+            request=_printable(asked.name),
+            code=code,
+            ms=round(took_ms, 1),
+        )
 
     async def _answer(self, asked: Asked) -> tuple[str, dict[str, Any]]:
         try:
@@ -270,25 +413,27 @@ class Session:
 
     def expire_at(self, expires_at_ms: int) -> None:
         """Warn before the token ends, and end the connection some grace after it."""
-        for timer in self._timers:
-            timer.cancel()
-        loop = asyncio.get_running_loop()
         left_s = (expires_at_ms - now_ms()) / 1_000
         warn_in = max(0.0, left_s - self._limits.token_warning_s)
         end_in = max(0.0, left_s) + self._limits.token_grace_s
-        self._timers = [
-            loop.call_later(warn_in, self._warn, expires_at_ms),
-            loop.call_later(end_in, self._expire),
-        ]
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(
+            warn_in, self._warn, expires_at_ms, end_in - warn_in
+        )
 
-    def _warn(self, expires_at_ms: int) -> None:
+    def _warn(self, expires_at_ms: int, grace_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(grace_s, self._expire)
         in_s = max(0, (expires_at_ms - now_ms() + 999) // 1_000)
-        self._transport.write(frames.event("auth:expiring", {"in_s": in_s}), durable=True)
+        self._say(frames.event("auth:expiring", {"in_s": in_s}))
 
     def _expire(self) -> None:
         body = {"code": "token_expired", "reconnect": True}
-        self._transport.write(frames.event("session:closed", body), durable=True)
+        self._say(frames.event("session:closed", body))
         self._transport.end(Ending.EXPIRED)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def renew(self, token: str) -> int:
         """Live on with a fresh token of the same person; return until when, in milliseconds."""
@@ -303,8 +448,10 @@ class Session:
 
     def end(self) -> None:
         """Stop everything; the client is gone."""
-        for timer in self._timers:
-            timer.cancel()
+        self._is_over = True
+        self._stop_timer()
+        if self._gap is not None:
+            self._gap.set()
         if self._worker is not None:
             self._worker.cancel()
         self._dispatcher.forget(self.caller)

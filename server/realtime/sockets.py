@@ -1,363 +1,254 @@
-"""Socket.IO itself: the only place that knows the library, and what it must be guarded against.
+"""The Socket.IO door: clients by WebSocket, and by long polling where that is switched on.
 
-Sessions read and write through here; which frame means what is decided elsewhere. The library's own
-rooms, handlers and tasks per event are not used: requests wait in each session's bounded line, and
-packets that are encoded already go straight into each connection's queue.
+Requests wait in each session's bounded line, and what a WebSocket's client is told goes straight to
+its transport. The library's own way, a task for each event and a queue for each client, is left to
+those who poll.
 """
 
-import asyncio
-from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
-import engineio
-import orjson
 import socketio
 from aiohttp import web
-from engineio.async_drivers.aiohttp import WebSocket, translate_request
-from engineio.async_socket import AsyncSocket
-from engineio.packet import MESSAGE, NOOP
-from engineio.packet import Packet as EnginePacket
-from engineio.payload import Payload
 from socketio import packet as socketio_packet
-from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from server.config import Settings
-from server.dispatch import read_json
-from server.errors import ClientError, NotFoundError, UnavailableError, ValidationFailedError
-from server.logs import get_logger
-from server.middleware import refusal
-from server.realtime.connection import LAST_WORDS_S, Connection, end_all
-from server.realtime.frames import Frame
-from server.realtime.lobby import Lobby
-from server.realtime.output import Output
-from server.realtime.session import Asked, Ending
-from server.realtime.teller import Teller
+from server.errors import ClientError, NotFoundError, ValidationFailedError
+from server.middleware import whole_body
+from server.realtime.connection import Connection, Entrance, Everybody
+from server.realtime.engine import Engine, Json, Manager, Packet, decoded, is_engine_packet
+from server.realtime.polling import Polling
+from server.realtime.session import Asked
+from server.realtime.streaming import Streaming
+from server.realtime.websocket import framed
 
 PATH = "socket.io"
 
 _SEPARATOR = "\x1e"
+_PACKETS = 16
+"""The packets of one payload: what the library takes."""
 _TRANSPORTS = "use transports: ['websocket'] or switch on realtime.transports"
-
-log = get_logger("server.connections")
-
-# A client sends at once all that waited; the bytes of a payload are bounded, and that is enough.
-Payload.max_decode_packets = 1_000
-
-
-class _Json:
-    """The JSON of the wire: refuses what JavaScript cannot hold, on the way in and out."""
-
-    JSONDecodeError = orjson.JSONDecodeError
-
-    @staticmethod
-    def dumps(value: Any, **_: Any) -> str:
-        return orjson.dumps(value).decode()
-
-    @staticmethod
-    def loads(text: str, **_: Any) -> Any:
-        return read_json(text)
-
-
-class _Packet(socketio_packet.Packet):  # type: ignore[misc]
-    """A packet that nobody can use to make the server hold what it should not."""
-
-    uses_binary_events = False
-
-    def decode(self, encoded_packet: str) -> int:
-        if super().decode(encoded_packet):
-            message = "binary packets have no place here"
-            raise ValueError(message)
-        named = isinstance(self.data, list) and self.data and isinstance(self.data[0], str)
-        if self.packet_type == socketio_packet.EVENT and not named:
-            message = "an event is a list that begins with its name"
-            raise ValueError(message)
-        return 0
-
-
-class _WebSocket(WebSocket):  # type: ignore[misc]
-    """A WebSocket that ends at the first frame no client sends, and compresses nothing."""
-
-    async def __call__(self, environ: dict[str, Any]) -> web.StreamResponse:
-        # Compressing costs about 100 KiB of memory for each connection.
-        bound = self.server.max_http_buffer_size
-        self._sock = web.WebSocketResponse(max_msg_size=bound, compress=False)
-        await self._sock.prepare(environ["aiohttp.request"])
-        self.environ = environ
-        await self.handler(self)
-        return self._sock
-
-    async def wait(self) -> str:
-        frame = await super().wait()
-        if not _is_engine_packet(frame):
-            address = self.environ["aiohttp.request"].remote or ""
-            log.warning("connection cut", address=address, why="malformed frame")
-            raise OSError
-        return str(frame)
-
-
-def _is_engine_packet(frame: object) -> bool:
-    """Return whether this is text of a kind that clients send: close, ping, pong, message, …."""
-    return isinstance(frame, str) and frame[:1] in set("123456")
-
-
-class _Body:
-    """The body of a request, which the library must get whole."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def read(self, _: int) -> bytes:
-        return self._body
-
-
-async def _environ(request: web.Request) -> dict[str, Any]:
-    environ: dict[str, Any] = translate_request(request)
-    body = await request.read()
-    return {**environ, "wsgi.input": _Body(body), "CONTENT_LENGTH": str(len(body))}
-
-
-class _Engine(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO with queues that know their size, and without what would be held for nobody."""
-
-    _async: dict[str, Any]
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._async = {**self._async, "websocket": _WebSocket, "translate_request": _environ}
-        # The connections of those who began with long polling and went on from there.
-        self.upgrades = WeakValueDictionary[str, web.Request]()
-        self.is_stopping = False
-
-    async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        if self.is_stopping and "sid" not in request.query:
-            # Who polls comes back at once, over a connection that is open still.
-            return refusal(UnavailableError())
-        transport = request.query.get("transport", "polling")
-        if transport not in self.transports:
-            allowed = _TRANSPORTS if transport == "polling" else f"must be of {self.transports}"
-            return refusal(ValidationFailedError.of("transport", allowed))
-        if transport == "websocket" and "sid" in request.query:
-            self.upgrades[request.query["sid"]] = request
-        if request.method == "POST":
-            text = (await request.read()).decode(errors="replace")
-            if not all(_is_engine_packet(packet) for packet in text.split(_SEPARATOR)):
-                message = "This is not a payload of Engine.IO 4."
-                return refusal(ValidationFailedError(message))
-        response: web.StreamResponse = await super().handle_request(request)
-        return response
-
-    def create_queue(self, *args: Any, **kwargs: Any) -> Output:
-        return Output(*args, **kwargs)
-
-
-class _Connection(Connection):
-    """A client of Socket.IO, over the library's queue."""
-
-    def __init__(self, engine: _Engine, eio_sid: str, request: web.Request, **house: Any) -> None:
-        super().__init__(request, **house)
-        # Whether somebody is in or on the way in.
-        self.is_taken = False
-        self._engine = engine
-        self._eio_sid = eio_sid
-        self._request = request
-        self._ending: asyncio.Future[None] | None = None
-
-    @property
-    def _socket(self) -> AsyncSocket | None:
-        return self._engine.sockets.get(self._eio_sid)
-
-    @property
-    def _polls(self) -> bool:
-        return self._socket is not None and not self._socket.upgraded
-
-    def output(self) -> Output | None:
-        socket = self._socket
-        return None if socket is None or socket.closed else socket.queue
-
-    def wired(self, frame: Frame) -> EnginePacket:
-        return EnginePacket(MESSAGE, data=frame.packet)
-
-    def end(self, why: Ending) -> None:
-        output = self.output()
-        if why is Ending.LATE or output is None or (self._polls and output.empty()):
-            self.abort()
-            return
-        if not self._polls:
-            output.put_nowait(None)
-        asyncio.get_running_loop().call_later(LAST_WORDS_S, self.abort)
-
-    def abort(self) -> None:
-        socket = self._socket
-        if socket is not None and self._polls:
-            # Without a packet that says so: the Python client does not come back after one.
-            reason = self._engine.reason.SERVER_DISCONNECT
-            self._ending = asyncio.ensure_future(
-                socket.close(wait=False, abort=True, reason=reason)
-            )
-            return
-        request = self._engine.upgrades.get(self._eio_sid, self._request)
-        if request.transport is not None:
-            request.transport.abort()
-
-    def gone(self) -> None:
-        super().gone()
-        socket = self._socket
-        if socket is not None and self._polls:
-            # The request that waits for news; some clients wait for its end.
-            socket.queue.put_nowait(EnginePacket(NOOP))
-
-    def leave(self, reason: str) -> None:
-        super().leave(reason)
-        self.is_taken = False
 
 
 class _Server(socketio.AsyncServer):  # type: ignore[misc]
     """Socket.IO with our own connecting and our own line of requests."""
 
-    def __init__(self, sockets: "Sockets", **options: Any) -> None:
-        self._sockets = sockets
-        super().__init__(**options)
+    def __init__(self, entrance: Entrance, everybody: Everybody, **options: Any) -> None:
+        super().__init__(client_manager=Manager(), **options)
+        self._entrance = entrance
+        self._everybody = everybody
+        self._polling: dict[str, Polling] = {}
+        self.on("disconnect", self._disconnected)
 
-    def _engineio_server_class(self) -> type[_Engine]:
-        return _Engine
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    # Coming in
+
+    def arrive(self, request: web.Request, opening: str) -> web.StreamResponse:
+        """Take a client by WebSocket; `opening` is what it is told first, but for its id."""
+        address = self._entrance.admit(request)
+        sid = self.eio.generate_id()
+        client = Streaming(request, self._entrance, address, self, sid)
+        taken = client.take_over(request, first=framed((opening % sid).encode()))
+        self._everybody.add(client)
+        self.eio.sockets[sid] = client
+        return taken
+
+    async def enter(
+        self, connection: Streaming | Polling, namespace: str | None, auth: Any
+    ) -> None:
+        """Answer CONNECT, and begin the session of somebody with a valid token."""
+        try:
+            _require_place(connection, namespace)
+            connection.is_taken = True
+            await self._let_in(connection, auth)
+        except ClientError as error:
+            body = {"message": error.message, "data": error.to_wire()}
+            packet = Packet(socketio_packet.CONNECT_ERROR, data=body, namespace=namespace)
+            connection.say(packet.encode())
+
+    async def _let_in(self, connection: Streaming | Polling, auth: Any) -> None:
+        try:
+            await connection.let_in(auth)
+        except ClientError:
+            connection.is_taken = False
+            raise
+        if connection.is_gone:
+            return
+        sid = await self.manager.connect(connection.eio_sid, "/")
+        connection.welcome(Packet(socketio_packet.CONNECT, data={"sid": sid}).encode())
+
+    # Going
+
+    def left(self, client: Streaming) -> None:
+        """End the session of a client that says it leaves; the connection may live on."""
+        client.hurry()
+        client.leave("client disconnect")
+        self._forget(client)
+
+    def gone(self, client: Streaming) -> None:
+        """Forget a client whose connection has ended."""
+        self._forget(client)
+        self.eio.sockets.pop(client.sid, None)
+        self._everybody.discard(client)
+
+    def _forget(self, client: Streaming) -> None:
+        sid = self.manager.sid_from_eio_sid(client.sid, "/")
+        if sid is not None:
+            self.manager.basic_disconnect(sid, "/")
+
+    async def _disconnected(self, sid: str, reason: str = "") -> None:
+        """End the session of somebody whom the library sends away, or who polls and left."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+        connection = self._polling.get(eio_sid) or self.eio.sockets.get(eio_sid)
+        if isinstance(connection, Connection):
+            connection.hurry()
+            connection.leave(str(reason))
+
+    # What the library calls for those who poll
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        await super()._handle_eio_connect(eio_sid, environ)
-        self._sockets.arrived(eio_sid, environ["aiohttp.request"])
+        request, entrance = environ["aiohttp.request"], self._entrance
+        polling = Polling(request, entrance, entrance.address(request), self.eio, eio_sid)
+        self._polling[eio_sid] = polling
+        self._everybody.add(polling)
+        polling.hurry()
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
-        self._sockets.gone(eio_sid)
+        polling = self._polling.pop(eio_sid, None)
+        if polling is not None:
+            polling.gone()
+            self._everybody.discard(polling)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         try:
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # noqa: BLE001 (whatever a malformed frame does, it ends there)
-            self._sockets.malformed(eio_sid, error)
+            polling = self._polling.get(eio_sid)
+            if polling is not None:
+                polling.malformed(error)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        refused = self._sockets.refused(eio_sid, namespace or "/")
-        if refused is not None:
-            body = {"message": refused.message, "data": refused.to_wire()}
-            packet = self.packet_class(
-                socketio_packet.CONNECT_ERROR, data=body, namespace=namespace
-            )
-            await self._send_packet(eio_sid, packet)
-            return
-        await super()._handle_connect(eio_sid, namespace, data)
-        self._sockets.begin(eio_sid)
+        polling = self._polling.get(eio_sid)
+        if polling is not None:
+            await self.enter(polling, namespace, data)
 
     async def _handle_event(
-        self, eio_sid: str, _: str | None, ack_id: int | None, data: list[Any]
+        self, eio_sid: str, namespace: str | None, ack_id: int | None, data: list[Any]
     ) -> None:
-        await self._sockets.asked(eio_sid, ack_id, data)
+        polling = self._polling.get(eio_sid)
+        if polling is None or polling.session is None or namespace not in (None, "/"):
+            return
+        await polling.session.ask(Asked(data[0], data[1] if len(data) > 1 else {}, ack_id))
+
+    def malformed(self, eio_sid: str, error: Exception) -> None:
+        """End the connection of somebody who polls and sent what no client sends."""
+        polling = self._polling.get(eio_sid)
+        if polling is not None and polling.polls:
+            polling.malformed(error)
 
     async def _handle_ack(self, *_: Any) -> None:
         """Ignore acknowledgements: the server never asks for one."""
 
 
+def _require_place(connection: Streaming | Polling, namespace: str | None) -> None:
+    if namespace not in (None, "/"):
+        message = "There is no such namespace; connect to /."
+        raise NotFoundError(message)
+    if connection.is_taken:
+        message = "This connection is connected already."
+        raise ValidationFailedError(message)
+
+
 class Sockets:
     """The Socket.IO door."""
 
-    def __init__(self, settings: Settings, lobby: Lobby, teller: Teller) -> None:
+    def __init__(self, settings: Settings, entrance: Entrance) -> None:
         """Make the door; `attach()` hangs it into an application."""
-        self._connections: dict[str, _Connection] = {}
         realtime = settings.realtime
+        self._entrance = entrance
+        self._everybody = Everybody()
         self._server = _Server(
-            self,
+            entrance,
+            self._everybody,
             async_mode="aiohttp",
-            serializer=_Packet,
-            json=_Json,
+            serializer=Packet,
+            json=Json,
             transports=list(realtime.transports),
             # Origins are judged for all doors at once, in front of this one.
             cors_allowed_origins=[],
             max_http_buffer_size=settings.limits.event_bytes,
             ping_interval=realtime.ping_interval_s,
             ping_timeout=realtime.ping_timeout_s,
+            # It looks at every socket in turn; only those who poll need it.
+            monitor_clients="polling" in realtime.transports,
             namespaces=["/"],
             logger=False,
             engineio_logger=False,
         )
-        self._server.on("connect", self._connect)
-        self._server.on("disconnect", self._disconnect)
-        self._connection = partial(
-            _Connection, self._server.eio, lobby=lobby, teller=teller, limits=settings.limits
-        )
+        self._transports = realtime.transports
+        opening = {
+            "sid": "%s",
+            "upgrades": [],
+            "pingTimeout": int(realtime.ping_timeout_s * 1_000),
+            "pingInterval": int(realtime.ping_interval_s * 1_000),
+            "maxPayload": settings.limits.event_bytes,
+        }
+        self._opening = "0" + Json.dumps(opening)
 
     def attach(self, app: web.Application) -> None:
         """Serve Socket.IO under its path of an application."""
-        self._server.attach(app, PATH)
+        for method in ("GET", "POST", "OPTIONS"):
+            app.router.add_route(method, f"/{PATH}/", self._serve)
 
-    # What the library's callbacks mean
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        transport = query.get("transport", "polling")
+        if transport not in self._transports:
+            allowed = _TRANSPORTS if transport == "polling" else f"must be of {self._transports}"
+            raise ValidationFailedError.of("transport", allowed)
+        if "j" in query:
+            raise ValidationFailedError.of("j", "JSONP is not spoken here")
+        if transport == "websocket" and "sid" not in query and query.get("EIO") == "4":
+            return self._server.arrive(request, self._opening)
+        return await self._polled(request)
 
-    def arrived(self, eio_sid: str, request: web.Request) -> None:
-        """Give a fresh connection a few seconds to say who it is."""
-        connection = self._connections[eio_sid] = self._connection(eio_sid, request)
-        connection.hurry()
+    async def _polled(self, request: web.Request) -> web.StreamResponse:
+        """Let the library answer, once it is sure that it can."""
+        sid = request.query.get("sid")
+        if sid is None:
+            # Who polls comes back at once, over a connection that is open still.
+            self._entrance.admit(request)
+        if request.query.get("transport") == "websocket" and sid is not None:
+            self._server.eio.upgrades[sid] = request
+        if request.method == "POST" and sid is not None:
+            self._require_payload(sid, await whole_body(request))
+        response: web.StreamResponse = await self._server.handle_request(request)
+        return response
 
-    def refused(self, eio_sid: str, namespace: str) -> ClientError | None:
-        """Return why this connection must not be opened now, if it must not."""
-        connection = self._connections.get(eio_sid)
-        if namespace != "/":
-            return NotFoundError("There is no such namespace; connect to /.")
-        if connection is None or connection.is_taken:
-            return ValidationFailedError("This connection is connected already.")
-        connection.is_taken = True
-        return None
-
-    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:  # noqa: ARG002
-        connection = self._by_sid(sid)
-        if connection is None:
-            raise Refusal
+    def _require_payload(self, sid: str, body: bytes) -> None:
+        """Refuse a payload with anything in it that no client sends, before any of it is done."""
         try:
-            await connection.let_in(auth)
-        except ClientError as error:
-            connection.is_taken = False
-            raise Refusal(error.message, error.to_wire()) from error
-
-    def _by_sid(self, sid: str) -> _Connection | None:
-        return self._connections.get(self._server.manager.eio_sid_from_sid(sid, "/"))
-
-    def begin(self, eio_sid: str) -> None:
-        """Start a session whose client has just been told that it is in."""
-        connection = self._connections.get(eio_sid)
-        if connection is not None:
-            connection.begin()
-
-    async def asked(self, eio_sid: str, ack_id: int | None, data: list[Any]) -> None:
-        """Put a request in its session's line."""
-        connection = self._connections.get(eio_sid)
-        if connection is not None and connection.session is not None:
-            await connection.session.ask(Asked(data[0], data[1] if len(data) > 1 else {}, ack_id))
-
-    def malformed(self, eio_sid: str, error: Exception) -> None:
-        """End a connection that sent what no client sends."""
-        connection = self._connections.get(eio_sid)
-        if connection is not None:
-            connection.malformed(error)
-            connection.abort()
-
-    async def _disconnect(self, sid: str, reason: str = "") -> None:
-        """End the session of a client that left; the library may call this a second time."""
-        connection = self._by_sid(sid)
-        if connection is not None:
-            connection.hurry()
-            connection.leave(str(reason))
-
-    def gone(self, eio_sid: str) -> None:
-        """Forget a connection that has ended, whether or not it had a session."""
-        connection = self._connections.pop(eio_sid, None)
-        if connection is not None:
-            connection.gone()
+            _require_packets(body.decode().split(_SEPARATOR))
+        except ValueError as error:
+            self._server.malformed(sid, error)
+            message = f"This is not a payload of Engine.IO 4: {error}"
+            raise ValidationFailedError(message) from error
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
-        self._server.eio.is_stopping = True
-        sockets = self._server.eio.sockets
-
-        def remain() -> bool:
-            return any(not socket.closed for socket in sockets.values())
-
-        await end_all(list(self._connections.values()), remain=remain)
+        await self._everybody.end()
         await self._server.shutdown()
+
+
+def _require_packets(packets: list[str]) -> None:
+    if len(packets) > _PACKETS:
+        message = f"a payload holds at most {_PACKETS} packets"
+        raise ValueError(message)
+    for packet in packets:
+        if not is_engine_packet(packet):
+            message = "there is no such packet"
+            raise ValueError(message)
+        if packet.startswith("4"):
+            decoded(packet[1:])

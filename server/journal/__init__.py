@@ -1,0 +1,29 @@
+"""Where everything is stored, and the one place where numbers are given out."""
+
+from server.journal.batches import Journal
+from server.journal.entries import Entry, Placed
+from server.journal.failures import database_refusal
+from server.journal.numbers import (
+    Draft,
+    append,
+    lock_conversation,
+    lock_people,
+    next_user_numbers,
+    save_counters,
+)
+from server.journal.transactions import snapshot, transaction
+
+__all__ = [
+    "Draft",
+    "Entry",
+    "Journal",
+    "Placed",
+    "append",
+    "database_refusal",
+    "lock_conversation",
+    "lock_people",
+    "next_user_numbers",
+    "save_counters",
+    "snapshot",
+    "transaction",
+]

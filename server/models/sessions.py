@@ -1,0 +1,126 @@
+"""Sessions of PostgreSQL that only read: one round trip a statement, and nothing around it.
+
+A pool gives a connection back with a question of its own and a task; these are taken and put back
+by hand. They change nothing in their session, so there is nothing to reset.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from tortoise.connection import get_connection
+
+if TYPE_CHECKING:
+    from tortoise.backends.base.client import BaseDBAsyncClient
+
+_STATEMENT_BYTES = 65_536
+"""Up to which size a statement is prepared once; asyncpg's own bound is below our largest."""
+
+_COMMAND_S = 6.0
+"""How long an answer is waited for, so that a dead network does not keep every session; longer than
+the database's own bound."""
+
+
+class Sessions:
+    """A few connections that wait for the next read."""
+
+    def __init__(self, credentials: Mapping[str, Any], *, most: int) -> None:
+        """Connect as this says, in the words of asyncpg, and at most so many times."""
+        self._credentials = dict(credentials)
+        self._most = most
+        self._open = 0
+        self._free: list[asyncpg.Connection] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_closed = False
+
+    async def fetch(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Return the rows of a statement, which is a snapshot of its own."""
+        connection = self._next() or await self._another()
+        try:
+            found: list[Any] = await connection.fetch(statement, *values)
+            return found
+        finally:
+            self._put_back(connection)
+
+    def _next(self) -> asyncpg.Connection | None:
+        """Take a connection that waits; those that the database has ended meanwhile are dropped."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+            self._open -= 1
+        return None
+
+    async def _another(self) -> asyncpg.Connection:
+        """Return a new connection, or wait for one when there are as many as there may be."""
+        while self._open >= self._most:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except BaseException:
+                # Whoever gave up may have been called already: the next one takes the turn.
+                if turn.done() and not turn.cancelled():
+                    self._call_next()
+                raise
+            free = self._next()
+            if free is not None:
+                return free
+        self._open += 1
+        try:
+            return await asyncpg.connect(
+                **self._credentials,
+                max_cacheable_statement_size=_STATEMENT_BYTES,
+                command_timeout=_COMMAND_S,
+            )
+        except BaseException:
+            self._open -= 1
+            self._call_next()
+            raise
+
+    def _put_back(self, connection: asyncpg.Connection) -> None:
+        if connection.is_closed():
+            self._open -= 1
+        elif self._is_closed:
+            connection.terminate()
+        else:
+            self._free.append(connection)
+        self._call_next()
+
+    def _call_next(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def close(self) -> None:
+        """Give everything back."""
+        self._is_closed = True
+        while self._free:
+            connection = self._free.pop()
+            try:
+                await connection.close(timeout=1)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                connection.terminate()
+
+
+_SESSIONS: "WeakKeyDictionary[BaseDBAsyncClient, Sessions]" = WeakKeyDictionary()
+
+
+def attach(sessions: Sessions) -> None:
+    """Let these serve what is read from here on outside transactions."""
+    _SESSIONS[get_connection("default")] = sessions
+
+
+def detach() -> None:
+    """Let everything be read through the pool again."""
+    _SESSIONS.pop(get_connection("default"), None)
+
+
+def present() -> Sessions | None:
+    """Return who reads here: nobody within a transaction, and on SQLite."""
+    return _SESSIONS.get(get_connection("default"))

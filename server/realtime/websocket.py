@@ -1,0 +1,411 @@
+"""The WebSocket of RFC 6455, straight on a TCP transport: no task, timer or queue while it is idle.
+
+Text goes to a client as the bytes in which it came: whoever reads its JSON finds bad UTF-8. Writes
+keep their order. While a client reads too slowly they wait here, in a backlog whose bytes are
+counted; who bounds them is the client's affair.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from aiohttp._websocket.helpers import websocket_mask
+
+REASON_BYTES = 123
+"""What the reason of a close frame may hold."""
+
+_HIGH_WATER = 65_536
+"""With more than this unsent a client is slow."""
+
+_READ_BYTES = 65_536
+_CONTROL_BYTES = 125
+_FRAGMENTS = 1_024
+"""In how many frames a message may come: each costs, also an empty one."""
+
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+_FINAL = 0x80
+_WHOLE_TEXT = _FINAL | _TEXT
+
+NORMAL, PROTOCOL_ERROR, UNSUPPORTED, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1003, 1007, 1009
+_NEVER_SENT = frozenset({1004, 1005, 1006, 1015})
+
+
+class MalformedError(Exception):
+    """The client sent what no client sends; with the close code that says so."""
+
+    def __init__(self, code: int, problem: str) -> None:
+        self.code = code
+        super().__init__(problem)
+
+
+class Client(Protocol):
+    """Whose frames these are."""
+
+    def heard(self, text: bytearray) -> None:
+        """Take a text; raises `MalformedError` if it is none that clients send."""
+
+    def ponged(self) -> None:
+        """Learn that the client is there."""
+
+    def malformed(self, error: MalformedError) -> None:
+        """Learn that nothing more of what the client sends can be understood."""
+
+    def slowed(self) -> None:
+        """Learn that what is written now waits."""
+
+    def quickened(self) -> None:
+        """Learn that nothing waits any more."""
+
+    def goodbye(self) -> None:
+        """Learn that the client closes the connection."""
+
+    def gone(self) -> None:
+        """Learn that the connection has ended."""
+
+
+def framed(payload: bytes, kind: int = _TEXT) -> bytes:
+    """Return one unmasked, unfragmented frame, a text if nothing else is said."""
+    length = len(payload)
+    if length < 126:
+        return bytes((_FINAL | kind, length)) + payload
+    if length < 65_536:
+        return bytes((_FINAL | kind, 126)) + length.to_bytes(2) + payload
+    return bytes((_FINAL | kind, 127)) + length.to_bytes(8) + payload
+
+
+PING = framed(b"", _PING)
+
+
+def _head(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the payload of the frame at `at` begins, and its length.
+
+    As long as that is not known it is where the head goes on to at least, and 0.
+    """
+    if len(data) < at + 2:
+        return at + 2, 0
+    second = data[at + 1]
+    if second < 0x80:
+        raise MalformedError(PROTOCOL_ERROR, "A client masks its frames.")
+    length = second & 0x7F
+    if length < 126:
+        return at + 6, length
+    start = at + (8 if length == 126 else 14)
+    if len(data) < start:
+        return start, 0
+    return start, int.from_bytes(data[at + 2 : start - 4])
+
+
+class WebSocket(asyncio.Protocol):
+    """One connection, from the end of its handshake on."""
+
+    __slots__ = (
+        "_at",
+        "_backlog",
+        "_backlog_bytes",
+        "_client",
+        "_fragments",
+        "_handed",
+        "_is_closing",
+        "_is_deaf",
+        "_is_held",
+        "_is_stuck",
+        "_limit",
+        "_needed",
+        "_rest",
+        "_room",
+        "transport",
+    )
+
+    def __init__(self, client: Client, *, limit: int) -> None:
+        """Serve a client, whose messages hold at most `limit` bytes."""
+        self._client = client
+        self._limit = limit
+        self.transport: asyncio.Transport | None = None
+        # What was received and is not understood yet: from `_at` on, `_needed` bytes at least.
+        self._rest: bytes | bytearray | None = None
+        self._at = self._needed = 0
+        self._fragments: list[bytearray] | None = None
+        self._is_held = self._is_deaf = self._is_closing = False
+        # What was written while the transport holds enough.
+        self._backlog: deque[bytes] | None = None
+        self._backlog_bytes = self._handed = 0
+        self._is_stuck = False
+        self._room: tuple[int, asyncio.Future[None]] | None = None
+
+    def begin(self, transport: asyncio.Transport, *, high: int, is_stuck: bool) -> None:
+        """Take the transport over, whose write buffer may be too full already (`is_stuck`).
+
+        With more than `high` bytes unsent, or 64 KiB, the client is slow.
+        """
+        self.transport = transport
+        transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # a quarter of the usual
+        if is_stuck:
+            self.pause_writing()
+        transport.set_write_buffer_limits(min(high, _HIGH_WATER))
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, which may be any part of any number of frames."""
+        rest = self._rest
+        if self._is_deaf:
+            return
+        if rest is None and not self._is_held:
+            self._read(data, 0)
+            return
+        if not isinstance(rest, bytearray):
+            rest = self._rest = bytearray((rest or b"")[self._at :])
+            self._at = 0
+        rest += data
+        if len(rest) >= self._needed and not self._is_held:
+            self._rest = None
+            self._read(bytes(rest), 0)
+
+    def _read(self, data: bytes, at: int) -> None:
+        """Understand as many whole frames as there are; keep the rest."""
+        try:
+            while not self._is_deaf:
+                end = self._frame(data, at)
+                if end > len(data) or self._is_held:
+                    at = at if end > len(data) else end
+                    if at < len(data):
+                        self._keep(data, at, end - at)
+                    return
+                at = end
+        except MalformedError as error:
+            self.ignore()
+            self._client.malformed(error)
+
+    def _keep(self, data: bytes, at: int, needed: int) -> None:
+        self._rest, self._at, self._needed = data, at, needed
+        if not self._is_held:
+            self._rest, self._at = bytearray(data[at:]), 0
+
+    def _frame(self, data: bytes, at: int) -> int:
+        """Take the frame that begins at `at`; return where it ends, which may be not yet here."""
+        start, length = _head(data, at)
+        end = start + length
+        if len(data) < start:
+            return end
+        first = data[at]
+        if first != _WHOLE_TEXT or self._fragments is not None:
+            self._require_sense(first)
+        if length > self._limit:
+            raise MalformedError(TOO_LARGE, "The frame is too large.")
+        if len(data) < end:
+            return end
+        payload = bytearray(data[start:end])
+        websocket_mask(data[start - 4 : start], payload)
+        if first == _WHOLE_TEXT:
+            self._client.heard(payload)
+        else:
+            self._special(first, payload)
+        return end
+
+    def _require_sense(self, first: int) -> None:
+        """Refuse a frame whose first byte says what cannot be, before the rest of it is here."""
+        kind, is_final = first & 0x0F, first & _FINAL
+        if first & 0x70:
+            raise MalformedError(PROTOCOL_ERROR, "A reserved bit is set.")
+        if kind in (_CLOSE, _PING, _PONG):
+            if not is_final:
+                raise MalformedError(PROTOCOL_ERROR, "A control frame comes whole.")
+        elif kind == _BINARY:
+            raise MalformedError(UNSUPPORTED, "A frame is text.")
+        elif kind not in (0, _TEXT):
+            raise MalformedError(PROTOCOL_ERROR, "There is no such kind of frame.")
+        elif (kind == 0) == (self._fragments is None):
+            raise MalformedError(PROTOCOL_ERROR, "A message is continued until it ends.")
+
+    def _special(self, first: int, payload: bytearray) -> None:
+        if first & 0x08:
+            self._control(first & 0x0F, payload)
+        else:
+            self._fragment(first, payload)
+
+    def _fragment(self, first: int, payload: bytearray) -> None:
+        fragments = self._fragments
+        if fragments is None:
+            fragments = self._fragments = []
+        fragments.append(payload)
+        if len(fragments) > _FRAGMENTS or sum(map(len, fragments)) > self._limit:
+            raise MalformedError(TOO_LARGE, "The frame is too large.")
+        if first & _FINAL:
+            self._fragments = None
+            self._client.heard(bytearray().join(fragments))
+
+    def _control(self, kind: int, payload: bytearray) -> None:
+        if len(payload) > _CONTROL_BYTES:
+            raise MalformedError(PROTOCOL_ERROR, "A control frame is short.")
+        if kind == _PING:
+            self._pong(framed(bytes(payload), _PONG))
+        elif kind == _PONG:
+            self._client.ponged()
+        else:
+            self._answer_close(payload)
+
+    def _pong(self, answer: bytes) -> None:
+        """Answer a ping; of several that wait in a row the latest is enough.
+
+        Otherwise whoever asks and does not read would fill the backlog with answers.
+        """
+        backlog = self._backlog
+        if backlog and backlog[-1][0] == answer[0]:
+            self._backlog_bytes -= len(backlog.pop())
+        self.write(answer)
+
+    def _answer_close(self, payload: bytearray) -> None:
+        code = int.from_bytes(payload[:2]) if payload else NORMAL
+        if len(payload) == 1 or not 1000 <= code < 5000 or code in _NEVER_SENT:
+            raise MalformedError(PROTOCOL_ERROR, "A close frame has a code.")
+        self.close(code)
+        self.ignore()
+        self._client.goodbye()
+        if self.transport is not None and not self._backlog:
+            self.transport.close()
+
+    def ignore(self) -> None:
+        """Throw away whatever else comes."""
+        self._is_deaf = True
+        self._rest = self._fragments = None
+
+    # Stopping to read
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether reading has stopped."""
+        return self._is_held
+
+    def hold(self) -> None:
+        """Stop reading, after the frame that is being taken."""
+        self._is_held = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Read again, first what came before."""
+        if not self._is_held:
+            return
+        self._is_held = False
+        rest, self._rest = self._rest, None
+        if rest is not None and not self._is_deaf:
+            self._read(bytes(rest), self._at)
+        if self.transport is not None and not self._is_held:
+            self.transport.resume_reading()
+
+    # Writing
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether what is written now waits."""
+        return self._backlog is not None
+
+    @property
+    def is_closing(self) -> bool:
+        """Return whether the last frame has been written."""
+        return self._is_closing
+
+    @property
+    def unsent(self) -> int:
+        """Return the bytes that the kernel has not taken yet."""
+        if self.transport is None:
+            return 0
+        return self.transport.get_write_buffer_size() + self._backlog_bytes
+
+    @property
+    def sent(self) -> int:
+        """Return a number that grows when the kernel takes something from a slow client's bytes."""
+        if self.transport is None:
+            return 0
+        return self._handed - self.transport.get_write_buffer_size()
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames, after all that was written before."""
+        if self._is_closing or self.transport is None:
+            return
+        if self._backlog is None:
+            self.transport.write(frames)
+            return
+        self._backlog.append(frames)
+        self._backlog_bytes += len(frames)
+
+    def close(self, code: int = NORMAL, reason: bytes = b"") -> None:
+        """Say goodbye, as the last thing; the client answers, or somebody aborts the connection."""
+        self.write(framed(code.to_bytes(2) + reason, _CLOSE))
+        self._is_closing = True
+
+    def hang_up(self) -> None:
+        """Say nothing more, and listen no more; the client sees that and ends the connection."""
+        self.ignore()
+        if self.transport is not None and not self._backlog and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def abort(self) -> None:
+        """Cut the connection now, whatever is unsent."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def room(self, below: int) -> None:
+        """Wait until less than `below` bytes are unsent, or nothing can be sent any more."""
+        if self.unsent < below or self._backlog is None:
+            return
+        self._room = (below, asyncio.get_running_loop().create_future())
+        await self._room[1]
+
+    def require_progress(self) -> None:
+        """Count as slow whatever is unsent now, so that it can be seen to move."""
+        transport = self.transport
+        if transport is not None and self._backlog is None and transport.get_write_buffer_size():
+            limits = transport.get_write_buffer_limits()
+            transport.set_write_buffer_limits(0)
+            transport.set_write_buffer_limits(limits[1])
+
+    def pause_writing(self) -> None:
+        """Learn from the transport that it holds enough."""
+        self._is_stuck = True
+        if self._backlog is None:
+            self._backlog = deque()
+            self._client.slowed()
+
+    def resume_writing(self) -> None:
+        """Learn from the transport that it has sent most of what it held."""
+        self._is_stuck = False
+        backlog, transport = self._backlog, self.transport
+        if backlog is None or transport is None:
+            return
+        while backlog and not self._is_stuck:
+            frames = self._next(backlog)
+            self._handed += len(frames)
+            transport.write(frames)
+        self._tell_room()
+        if not backlog and not self._is_stuck:
+            self._backlog = None
+            if self._is_closing and self._is_deaf:
+                transport.close()
+            else:
+                self._client.quickened()
+
+    def _next(self, backlog: deque[bytes]) -> bytes:
+        """Take some frames out of the backlog, about as much as the transport holds."""
+        taken, size = [], 0
+        while backlog and size < _HIGH_WATER:
+            taken.append(backlog.popleft())
+            size += len(taken[-1])
+        self._backlog_bytes -= size
+        return b"".join(taken)
+
+    def _tell_room(self) -> None:
+        if self._room is not None and (self.transport is None or self.unsent < self._room[0]):
+            (_, waiter), self._room = self._room, None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # The end
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
+        """Learn that the transport has ended."""
+        self.ignore()
+        self.transport = self._backlog = None
+        self._backlog_bytes = 0
+        self._tell_room()
+        self._client.gone()
