@@ -28,6 +28,7 @@ async def test_one_person_may_have_so_many_connections(ada: Person, bob: Person)
     assert (await bob.connects()).ready["user"]["id"] == "bob"
 
 
+@pytest.mark.one_database
 @pytest.mark.settings(limits={"authenticate_s": 1})
 async def test_who_does_not_say_who_they_are_is_cut(bob: Person) -> None:
     silent, known = Device(bob), await bob.connects()
@@ -39,6 +40,7 @@ async def test_who_does_not_say_who_they_are_is_cut(bob: Person) -> None:
     await known.hears_nothing()
 
 
+@pytest.mark.one_database
 @pytest.mark.settings(limits={"authenticate_s": 1})
 async def test_who_was_refused_is_cut_too(bob: Person) -> None:
     stranger = Device(bob)
@@ -50,6 +52,7 @@ async def test_who_was_refused_is_cut_too(bob: Person) -> None:
     assert [raw[:2] for raw in stranger.raw] == ["0{", "44"]
 
 
+@pytest.mark.one_database
 @pytest.mark.settings(
     limits={
         "event_bytes": 2_000,
@@ -61,6 +64,7 @@ async def test_who_was_refused_is_cut_too(bob: Person) -> None:
 async def test_a_frame_above_the_bound_ends_its_connection(
     town: Town, ada: Person, bob: Person
 ) -> None:
+    """M17 of docs/threats.md."""
     talk = await ada.creates("direct", bob)
     hers, his = await ada.connects(), await bob.connects()
     frame = '42["message:send",{"x":"%s"}]'
@@ -103,12 +107,14 @@ def _frame(text: str) -> bytes:
     return bytes([0x81, 0xFE]) + len(data).to_bytes(2, "big") + bytes(4) + data
 
 
+@pytest.mark.one_database
 @pytest.mark.settings(
     limits={"message_chars": 60_000, "output_bytes": 65_536, "sync_bytes": 65_536}
 )
 async def test_a_client_that_does_not_read_is_cut_and_others_hear_everything(
     town: Town, logged: list[dict[str, Any]], ada: Person, bob: Person
 ) -> None:
+    """M3 of docs/threats.md."""
     talk = await ada.creates("direct", bob)
     hers, deaf = await ada.connects(), Deaf()
     await deaf.open(town, bob.token)
@@ -219,6 +225,7 @@ async def test_of_too_many_named_at_once_the_last_ones_are_heard(ada: Person, bo
     assert heard == [talks[1]["id"], talks[2]["id"]]
 
 
+@pytest.mark.one_database
 @pytest.mark.settings(limits={"inbox": 1})
 async def test_a_full_line_of_requests_waits_and_loses_none(ada: Person, bob: Person) -> None:
     talk = await ada.creates("direct", bob)
