@@ -14,7 +14,7 @@ NO_PROXY := 127.0.0.1,localhost,::1$(addprefix $(comma),$(or $(no_proxy),$(NO_PR
 no_proxy := $(NO_PROXY)
 export NO_PROXY no_proxy PYTHON NODE
 
-.PHONY: help run reset test check lint format screenshots install develop clean
+.PHONY: help run reset test check lint format screenshots bench install develop clean
 
 help:
 	@echo 'make run      start a demo on http://$(HOST):$(PORT)   (PORT=, HOST=)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make check    format, lint, types, layers and generated documents'
 	@echo 'make format   rewrite the code in the one format'
 	@echo 'make screenshots   look at the page: every view, theme and size, in screenshots/'
+	@echo 'make bench    measure beside Node, python-socketio and Django, write bench/report.md'
 	@echo 'make clean    remove everything that was installed or cached here'
 	@echo 'PYTHON= and NODE= choose other interpreters than those that are found.'
 
@@ -61,6 +62,9 @@ format: develop
 screenshots: develop
 	@exec $(BIN)/python -m tests.screenshots screenshots
 
+bench: develop
+	@exec $(BIN)/python -m bench $(ARGS)
+
 install:
 	@sh tools/install runtime
 
@@ -68,5 +72,5 @@ develop:
 	@sh tools/install development
 
 clean:
-	rm -rf .venv tests/js/node_modules .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist screenshots
+	rm -rf .venv tests/js/node_modules bench/built .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,7 +105,8 @@ class PostgresAt:
 class Postgres(PostgresAt):
     """A PostgreSQL of our own; it runs during a `with` block, which may stop and start it."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
+        self._settings = settings
         self._port = free_port()
         self._password = secrets.token_hex(16)
         super().__init__(f"postgres://postgres:{self._password}@{LOOPBACK}:{self._port}/postgres")
@@ -137,7 +138,9 @@ class Postgres(PostgresAt):
 
     def start(self) -> None:
         """Start, and return when connections are accepted; the port stays the same."""
-        settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
+        settings = [
+            word for key, value in self._settings.items() for word in ("-c", f"{key}={value}")
+        ]
         command: Command = [
             self._bin / "postgres",
             "-D",
