@@ -16,6 +16,8 @@ from tests.asking import BY_SOCKET, About, complete
 from tests.people import Person, Town
 from tests.programs import FOLDER
 
+pytestmark = pytest.mark.one_database
+
 OFFICIAL = FOLDER / "node_modules" / "@asyncapi" / "specs" / "schemas" / "3.0.0-without-$id.json"
 
 

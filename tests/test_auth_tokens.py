@@ -22,6 +22,8 @@ from tests import conftest
 from tests.conftest import SECRET
 from tests.people import HOUR_S, Person, Refused, Town
 
+pytestmark = pytest.mark.one_database
+
 OTHER_SECRET = "another secret, which is long enough too"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

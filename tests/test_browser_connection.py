@@ -16,6 +16,8 @@ from tests.proxy import Proxy, proxied
 from tests.reader import Reader, Readers
 from tests.services import free_port
 
+pytestmark = pytest.mark.one_database
+
 LOST = (r"net::ERR_", r"WebSocket connection to .* failed")
 """What a browser writes on its console when a server is not there."""
 

@@ -12,6 +12,8 @@ from tests.people import Person, Town
 from tests.reader import Readers
 from tests.services import LOOPBACK, free_port
 
+pytestmark = pytest.mark.one_database
+
 HostPage = tuple[str, dict[str, str]]
 
 SHARP = "<img src=x onerror=\"document.title='hacked'\"><b>bold</b>"

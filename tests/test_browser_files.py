@@ -12,6 +12,8 @@ from tests.people import Person, Town, all_messages
 from tests.proxy import proxied
 from tests.reader import Reader, Readers
 
+pytestmark = pytest.mark.one_database
+
 # Puts a picture where a person's Ctrl+C would have put it.
 COPY = """
 async (data) => {

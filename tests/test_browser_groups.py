@@ -1,9 +1,12 @@
 """Groups in Chromium, and what one does with whole conversations."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.people import Person
 from tests.reader import Reader, Readers
+
+pytestmark = pytest.mark.one_database
 
 
 async def test_a_group_is_made_and_renamed(

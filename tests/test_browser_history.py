@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
 from playwright.async_api import expect
 
 from server.ids import new_id
 from server.models import Conversation, Message
 from tests.people import Person
 from tests.reader import Reader, Readers
+
+pytestmark = pytest.mark.one_database
 
 MANY = 5_000
 STILL_PX = 2

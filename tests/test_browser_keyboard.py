@@ -1,9 +1,12 @@
 """The whole job by keyboard: nobody in here touches a mouse."""
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from tests.people import Person
 from tests.reader import Reader, Readers
+
+pytestmark = pytest.mark.one_database
 
 FAR = 40
 """The most steps from anywhere to anywhere."""

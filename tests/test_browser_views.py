@@ -12,6 +12,8 @@ from tests.browser import Window
 from tests.people import Town
 from tests.reader import Readers
 
+pytestmark = pytest.mark.one_database
+
 PICTURES = Path(__file__).parents[1] / "screenshots"
 """Where the pictures of the last run are kept; git does not look there."""
 

@@ -262,6 +262,7 @@ BROKEN: dict[str, tuple[Break, list[str], list[str], str]] = {
 }
 
 
+@pytest.mark.one_database
 @pytest.mark.timeout(60)
 async def test_what_is_broken_fails_with_what_needs_it_and_nothing_else(
     town: Town, ada: Person, bob: Person
@@ -286,6 +287,7 @@ async def test_what_is_broken_fails_with_what_needs_it_and_nothing_else(
 # Who checks
 
 
+@pytest.mark.one_database
 async def test_a_check_names_what_is_wrong_with_the_tokens(
     town: Town, ada: Person, bob: Person, backend: Person
 ) -> None:
@@ -311,6 +313,7 @@ async def test_a_check_names_what_is_wrong_with_the_tokens(
     assert await all_conversations(ada) == {}
 
 
+@pytest.mark.one_database
 async def test_other_people_may_check_when_one_of_last_times_brings_them(
     town: Town, ada: Person, bob: Person, cleo: Person, dan: Person, eve: Person
 ) -> None:
@@ -333,6 +336,7 @@ async def test_other_people_may_check_when_one_of_last_times_brings_them(
 # When it does not come to its end
 
 
+@pytest.mark.one_database
 async def test_a_server_that_hangs_is_told_from_one_that_is_slow(
     proxy: Breaking, ada: Person, bob: Person
 ) -> None:
@@ -352,6 +356,7 @@ async def test_a_server_that_hangs_is_told_from_one_that_is_slow(
     assert set(outcomes(results).values()) == {"failed", "skipped"}
 
 
+@pytest.mark.one_database
 async def test_all_steps_together_have_a_bound(proxy: Breaking, ada: Person, bob: Person) -> None:
     async def hang(request: web.Request) -> None:
         if request.path.endswith("/send/"):
@@ -368,6 +373,7 @@ async def test_all_steps_together_have_a_bound(proxy: Breaking, ada: Person, bob
     await must_leave_nothing(ada, bob)
 
 
+@pytest.mark.one_database
 async def test_what_cannot_be_cleaned_up_is_said_and_a_later_check_does_it(
     town: Town, proxy: Breaking, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,6 +402,7 @@ async def test_what_cannot_be_cleaned_up_is_said_and_a_later_check_does_it(
     assert await deleted() == [True] * 12
 
 
+@pytest.mark.one_database
 @pytest.mark.settings(realtime={"ping_interval_s": 0.1})
 async def test_an_interrupted_check_cleans_up(proxy: Breaking, ada: Person, bob: Person) -> None:
     results: list[Result] = []

@@ -18,6 +18,8 @@ from tests.process import command, finished
 from tests.services import LOOPBACK, free_port
 from tests.test_check import NAMES, internal_answers, must_leave_nothing, swallows
 
+pytestmark = pytest.mark.one_database
+
 SECRET_WORD = "not-to-be-repeated"
 
 

@@ -1,6 +1,6 @@
 """`palabre token` and `palabre migrate`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from server import __main__ as command_line
 from server.config import Settings
 from server.ids import new_id
 from tests.conftest import SECRET
@@ -40,6 +41,7 @@ async def issued(tmp_path: Path, *arguments: str) -> str:
     return out
 
 
+@pytest.mark.one_database
 async def test_a_token_says_who_its_bearer_is(town: Town, tmp_path: Path) -> None:
     token = await issued(tmp_path, "ada", "--name", "Ada Lovelace", "--role", "agent")
     ada = Person(town, "ada", token=token)
@@ -50,6 +52,7 @@ async def test_a_token_says_who_its_bearer_is(town: Town, tmp_path: Path) -> Non
     assert 29.9 < days <= 30
 
 
+@pytest.mark.one_database
 async def test_a_token_lives_as_long_as_asked(town: Town, tmp_path: Path) -> None:
     token = await issued(tmp_path, "ada", "--ttl", "12h")
     device = await Person(town, "ada", token=token).connects()
@@ -61,6 +64,7 @@ def _days(begin: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)) / timedelta(days=1)
 
 
+@pytest.mark.one_database
 async def test_a_token_of_the_demo_is_taken_by_the_demo(
     tmp_path: Path, database_url: str, settings: Settings
 ) -> None:
@@ -76,19 +80,38 @@ async def test_a_token_of_the_demo_is_taken_by_the_demo(
         assert (await visitor.get("me/"))["id"] == "visitor"
 
 
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., str]:
+    """Ask for a token that is not issued, and return the sentence that says why."""
+
+    def ask(*arguments: str, **environment: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["palabre", "token", *arguments])
+        for variable, text in environment.items():
+            monkeypatch.setenv(variable, text)
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main()
+        out, err = capsys.readouterr()
+        assert (stopped.value.code, out) == (2, "")
+        assert err.endswith("\n")
+        return err.removesuffix("\n")
+
+    return ask
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize("ttl", ["5y", "0d", "-1d", "99999d", "1", ""])
-async def test_a_life_that_is_none_is_refused(ttl: str, tmp_path: Path) -> None:
-    arguments = ("token", "ada", "--ttl", ttl)
-    status, out, err = await finished(*arguments, cwd=tmp_path, environment=GIVEN)
-    assert (status, out) == (2, "")
-    assert err.startswith("palabre: --ttl: ")
-    assert "\n" not in err
+def test_a_life_that_is_none_is_refused(ttl: str, refused: Callable[..., str]) -> None:
+    sentence = refused("ada", "--ttl", ttl, **GIVEN)
+    assert sentence.startswith("palabre: --ttl: ")
+    assert "\n" not in sentence
 
 
-async def test_without_a_secret_no_token_is_issued(tmp_path: Path) -> None:
-    status, out, err = await finished("token", "ada", cwd=tmp_path)
-    assert (status, out) == (2, "")
-    assert err.startswith("palabre: auth.secret: is missing")
+@pytest.mark.one_database
+def test_without_a_secret_no_token_is_issued(refused: Callable[..., str]) -> None:
+    assert refused("ada").startswith("palabre: auth.secret: is missing")
 
 
 async def test_migrate_makes_the_tables_that_serve_was_told_to_find(

@@ -11,6 +11,8 @@ from tests.people import Person, Town
 from tests.programs import ran
 from tests.uploading import kept, keys, known_are, nothing_passes
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.settings(limits={"attachment_bytes": 4_000_000})
 async def test_files_go_up_are_sent_and_shown_and_what_is_given_up_leaves_nothing(

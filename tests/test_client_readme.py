@@ -12,6 +12,8 @@ from tests.people import Person, Town
 from tests.programs import FOLDER, ran
 from tests.services import node
 
+pytestmark = pytest.mark.one_database
+
 MODULE = ROOT / "clients" / "js"
 README = MODULE / "README.md"
 

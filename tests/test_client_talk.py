@@ -24,6 +24,7 @@ async def test_people_talk_through_the_module_and_an_outsider_sees_nothing(
     assert [m["content"] for m in stored if m["type"] != "system"] == report["said"]
 
 
+@pytest.mark.one_database
 async def test_after_a_busy_day_on_bad_wires_every_device_believes_what_a_fresh_fetch_says(
     town: Town, ada: Person, bob: Person, cleo: Person, dan: Person
 ) -> None:
@@ -32,6 +33,7 @@ async def test_after_a_busy_day_on_bad_wires_every_device_believes_what_a_fresh_
     await ran("client_day.mjs", town.url, SEED, *tokens)
 
 
+@pytest.mark.one_database
 async def test_only_what_follows_on_moves_the_cursor_and_a_hole_is_closed_by_one_sync(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, cleo: Person
 ) -> None:

@@ -6,6 +6,8 @@ from tests.conftest import SECRET
 from tests.people import Town
 from tests.programs import ran
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.settings(auth={"leeway_s": 0}, limits={"token_warning_s": 60, "token_grace_s": 0})
 @pytest.mark.usefixtures("ada", "bob")

@@ -6,9 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.documents import ROOT
 from tests.programs import FOLDER, ran
 from tests.services import node
+
+pytestmark = pytest.mark.one_database
 
 MODULE = ROOT / "clients" / "js"
 PROGRAMS = ("client_right.ts", "client_wrong.ts")

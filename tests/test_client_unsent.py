@@ -14,6 +14,8 @@ from tests.process import serve
 from tests.programs import last_report, program, reported
 from tests.services import LOOPBACK, free_port
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.usefixtures("logged")
 async def test_unsent_messages_go_once_after_the_death_of_client_and_server(

@@ -11,6 +11,8 @@ from tests.conftest import SECRET
 from tests.process import finished
 from tests.services import LOOPBACK
 
+pytestmark = pytest.mark.one_database
+
 GIVEN = {"PALABRE_AUTH__SECRET": SECRET}
 
 # What the environment and config.toml say, and what the sentence must name.

@@ -12,6 +12,8 @@ import pytest
 from server import config
 from server.config import Key, Settings
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parent.parent
 ONE_OF_THESE = ("auth.secret", "auth.public_key", "auth.jwks_url")
 # Another value than the default, for what is not any number or any text.

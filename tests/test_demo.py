@@ -48,7 +48,8 @@ async def fetched(process: Process, path: str, token: str) -> Any:
         return await response.json()
 
 
-async def test_each_link_logs_in_the_person_it_names(
+@pytest.mark.one_database
+async def test_each_link_logs_in_the_person_it_names_also_from_pages_of_localhost(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     async with serve("--demo", cwd=tmp_path, environment=environment) as process:
@@ -59,6 +60,16 @@ async def test_each_link_logs_in_the_person_it_names(
         for user_id, token in zip(PEOPLE, await tokens(process), strict=True):
             me = await fetched(process, "me/", token)
             assert me == PEOPLE[user_id] | {"id": user_id, "avatar_url": None, "metadata": {}}
+        assert await status_for_a_page_of_localhost(process) == 200
+
+
+async def status_for_a_page_of_localhost(process: Process) -> int:
+    origin = {"Origin": "http://localhost:5173"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{process.url}/healthz", headers=origin) as response,
+    ):
+        return response.status
 
 
 async def test_a_second_start_keeps_people_secret_and_messages(
@@ -73,6 +84,7 @@ async def test_a_second_start_keeps_people_secret_and_messages(
         assert len(await tokens(second)) == 4
 
 
+@pytest.mark.one_database
 async def test_a_phone_gets_links_with_the_address_of_this_machine(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -84,29 +96,15 @@ async def test_a_phone_gets_links_with_the_address_of_this_machine(
         assert hosts[4] not in ("localhost", "0.0.0.0", "127.0.0.1")  # noqa: S104 - as above
 
 
-async def test_only_the_demo_lets_pages_of_localhost_in(
-    tmp_path: Path, environment: dict[str, str]
-) -> None:
-    origin = {"Origin": "http://localhost:5173"}
-    secret = {"PALABRE_AUTH__SECRET": "a secret of the tests, long enough"}
-    statuses = []
-    for arguments, given in ((["--demo"], {}), ([], secret)):
-        async with (
-            serve(*arguments, cwd=tmp_path, environment=environment | given) as process,
-            aiohttp.ClientSession() as http,
-            http.get(f"{process.url}/healthz", headers=origin) as response,
-        ):
-            statuses.append(response.status)
-    assert statuses == [200, 403]
-
-
-async def test_without_the_demo_there_are_no_people_no_links_and_no_secret(
+@pytest.mark.one_database
+async def test_without_the_demo_there_are_no_people_links_or_secret_and_no_page_of_localhost(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     given = environment | {"PALABRE_AUTH__SECRET": "a secret of the tests, long enough"}
     async with serve(cwd=tmp_path, environment=given) as process:
         assert process.out == []
         assert not (tmp_path / "data" / "demo-secret").exists()
+        assert await status_for_a_page_of_localhost(process) == 403
 
 
 # Most of the story is told without pictures, which take a second.
@@ -120,60 +118,48 @@ def fill(town: Town) -> Fill:
     return lambda: demo.fill(town.node.dispatcher, town.node.intake)
 
 
-@pytest.fixture
-async def residents(town: Town, fill: Fill) -> dict[str, Person]:
-    """The people of the demo, in a town that has just been filled."""
-    await fill()
+def people_of(town: Town) -> dict[str, Person]:
     return {
         user_id: town.person(user_id, name=person["name"], role=UserRole(person["role"]))
         for user_id, person in PEOPLE.items()
     }
 
 
+@pytest.fixture
+async def residents(town: Town, fill: Fill) -> dict[str, Person]:
+    """The people of the demo, in a town that has just been filled."""
+    await fill()
+    return people_of(town)
+
+
 @WITHOUT_FILES
-async def test_the_town_has_four_people_six_conversations_and_two_hundred_messages(
+async def test_the_town_has_four_people_six_conversations_and_two_hundred_messages_of_some_days(
     residents: dict[str, Person],
 ) -> None:
     kinds: dict[str, str] = {}
     said: dict[str, Any] = {}
+    days = set()
     for person in residents.values():
         for id_, talk in (await all_conversations(person)).items():
             kinds[id_] = talk["type"]
-            said |= {m["id"]: m for m in await all_messages(person, id_) if m["type"] == "text"}
+            messages = await all_messages(person, id_)
+            said |= {m["id"]: m for m in messages if m["type"] == "text"}
+            days |= {m["created_at"][:10] for m in messages}
     assert len(residents) == 4
     assert len(kinds) == 6
     assert set(kinds.values()) == {"direct", "group", "client_agent", "agent_agent"}
     assert len(said) == 200
     assert sum(m["is_edited"] for m in said.values()) == 2
     assert sum(m["is_deleted"] for m in said.values()) == 1
-
-
-async def test_what_was_said_later_has_the_higher_number_and_nothing_is_in_the_future(
-    residents: dict[str, Person],
-) -> None:
-    for person in residents.values():
-        for id_, talk in (await all_conversations(person)).items():
-            messages = await all_messages(person, id_)
-            times = [message["created_at"] for message in messages]
-            assert times == sorted(set(times))
-            assert talk["created_at"] < times[0]
-            changes = [m[name] for m in messages for name in ("edited_at", "deleted_at")]
-            assert all(at <= times[-1] for at in changes if at is not None)
-
-
-@WITHOUT_FILES
-async def test_the_town_lived_for_days_before_it_was_visited(residents: dict[str, Person]) -> None:
-    days = set()
-    for person in residents.values():
-        for id_ in await all_conversations(person):
-            days |= {m["created_at"][:10] for m in await all_messages(person, id_)}
     assert len(days) >= 9
 
 
 @WITHOUT_FILES
-async def test_everybody_has_read_as_much_as_the_story_says(residents: dict[str, Person]) -> None:
-    for user_id, person in residents.items():
-        talks = await all_conversations(person)
+async def test_everybody_finds_the_conversations_as_the_story_left_them(
+    residents: dict[str, Person],
+) -> None:
+    listed = {user_id: await all_conversations(person) for user_id, person in residents.items()}
+    for user_id, talks in listed.items():
         unread = {t["external_id"]: t["my"]["unread_count"] for t in talks.values()}
         assert unread == {
             key: talk.get("unread", {}).get(user_id, 0)
@@ -181,29 +167,18 @@ async def test_everybody_has_read_as_much_as_the_story_says(residents: dict[str,
             if user_id in talk["people"]
         }
 
+    emmas = listed["emma"].values()
+    assert [t["title"] for t in emmas if not t["is_active"]] == ["Studio, 4 rue Mazarine"]
+    assert [t["title"] for t in emmas if t["my"]["is_archived"]] == ["Studio, 4 rue Mazarine"]
+    assert [t["title"] for t in emmas if t["my"]["is_pinned"]] == ["Emma's flat hunt"]
 
-@WITHOUT_FILES
-async def test_one_conversation_is_closed_put_away_and_another_one_pinned(
-    residents: dict[str, Person],
-) -> None:
-    talks = (await all_conversations(residents["emma"])).values()
-    assert [t["title"] for t in talks if not t["is_active"]] == ["Studio, 4 rue Mazarine"]
-    assert [t["title"] for t in talks if t["my"]["is_archived"]] == ["Studio, 4 rue Mazarine"]
-    assert [t["title"] for t in talks if t["my"]["is_pinned"]] == ["Emma's flat hunt"]
-
-
-@WITHOUT_FILES
-async def test_the_newest_conversation_is_on_top(residents: dict[str, Person]) -> None:
+    # What was said last is on top, in the list and in a search.
     page = await residents["camille"].get("conversations/")
     spoken = [talk["last_message"]["created_at"] for talk in page["results"]]
     assert spoken == sorted(spoken, reverse=True)
-
-
-@WITHOUT_FILES
-async def test_a_search_shows_what_was_said_last_first(residents: dict[str, Person]) -> None:
-    page = await residents["hugo"].get("messages/?limit=100")
-    times = [message["created_at"] for message in page["results"]]
-    assert len({message["conversation_id"] for message in page["results"]}) > 2
+    found = await residents["hugo"].get("messages/?limit=100")
+    times = [message["created_at"] for message in found["results"]]
+    assert len({message["conversation_id"] for message in found["results"]}) > 2
     assert times == sorted(times, reverse=True)
 
 
@@ -224,14 +199,25 @@ async def test_a_start_that_was_broken_off_is_finished_by_the_next(
     assert await Installation.exists(key="demo")
 
 
-async def test_they_show_each_other_pictures_and_a_document(
-    residents: dict[str, Person],
+@pytest.mark.one_database
+async def test_within_two_seconds_they_show_pictures_and_a_document_and_all_in_its_order(
+    town: Town, fill: Fill
 ) -> None:
+    # The processor's time, because other tests run on this machine too.
+    started = time.process_time()
+    await fill()
+    took = time.process_time() - started
+
+    residents = people_of(town)
     shown: dict[str, list[dict[str, Any]]] = {}
-    for id_ in await all_conversations(residents["hugo"]):
-        for message in await all_messages(residents["hugo"], id_):
-            for file in message["attachments"]:
-                shown.setdefault(file["name"], []).append(file)
+    for user_id, person in residents.items():
+        for id_, talk in (await all_conversations(person)).items():
+            messages = await all_messages(person, id_)
+            must_be_in_order(talk, messages)
+            if user_id == "hugo":
+                for file in (file for message in messages for file in message["attachments"]):
+                    shown.setdefault(file["name"], []).append(file)
+
     assert {name: files[0]["kind"] for name, files in shown.items()} == {
         "salon.jpg": "image",
         "cuisine.jpg": "image",
@@ -241,15 +227,18 @@ async def test_they_show_each_other_pictures_and_a_document(
     assert [len(shown["balcon.jpg"]), len(shown["cuisine.jpg"])] == [2, 1]
     assert all(file["state"] == "ready" for files in shown.values() for file in files)
     assert all(one["blurhash"] and one["thumbnails"] for one in shown["balcon.jpg"])
+    assert took < 2
+
+
+def must_be_in_order(talk: dict[str, Any], messages: list[dict[str, Any]]) -> None:
+    """What was said later has the higher number, and nothing is in the future."""
+    times = [message["created_at"] for message in messages]
+    assert times == sorted(set(times))
+    assert talk["created_at"] < times[0]
+    changes = [m[name] for m in messages for name in ("edited_at", "deleted_at")]
+    assert all(at <= times[-1] for at in changes if at is not None)
 
 
 async def _numbers(person: Person) -> dict[str, tuple[int, int]]:
     talks = await all_conversations(person)
     return {id_: (talk["last_seq"], talk["head"]) for id_, talk in talks.items()}
-
-
-async def test_the_town_is_there_within_two_seconds(fill: Fill) -> None:
-    started = time.process_time()
-    await fill()
-    # The processor's time, because other tests run on this machine too.
-    assert time.process_time() - started < 2

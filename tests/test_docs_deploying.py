@@ -25,6 +25,7 @@ async def _sync_of(settings: Settings, epoch: str, cursors: dict[str, int]) -> t
         return device.ready["epoch"], device.ready["sync"]["conversations"][0].get("reset")
 
 
+@pytest.mark.settings(database={"migrate_on_start": True})  # which is what renews it
 @pytest.mark.usefixtures("logged")
 async def test_after_the_epoch_is_forgotten_clients_start_over(settings: Settings) -> None:
     [forget] = examples(ROOT / "docs" / "deploying.md", "sql")

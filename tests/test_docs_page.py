@@ -3,9 +3,13 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from server.handlers import registry
 from server.schemas.events import EVENTS
 from tests.people import Town
+
+pytestmark = pytest.mark.one_database
 
 VOID = {"meta", "link", "br", "wbr"}
 

@@ -4,7 +4,11 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.documents import ROOT
+
+pytestmark = pytest.mark.one_database
 
 PROGRAM = ROOT / "docs" / "generate_protocol.py"
 

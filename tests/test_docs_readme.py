@@ -16,6 +16,8 @@ from tests.documents import ROOT, examples
 from tests.process import WITHIN_S, Process, serve
 from tests.services import node
 
+pytestmark = pytest.mark.one_database
+
 README = ROOT / "README.md"
 
 

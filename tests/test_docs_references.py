@@ -8,6 +8,8 @@ import pytest
 from server.config import keys, load
 from tests.documents import ALL, ROOT, examples, prose
 
+pytestmark = pytest.mark.one_database
+
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _VARIABLE = re.compile(r"PALABRE_[A-Z_]+\b")

@@ -7,11 +7,15 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from server.handlers import registry
 from server.schemas.events import EVENTS
 from tests.documents import ROOT
 from tests.programs import FOLDER
 from tests.services import node
+
+pytestmark = pytest.mark.one_database
 
 PROGRAM = ROOT / "docs" / "generate_types.py"
 TYPES = ROOT / "clients" / "js" / "events.d.ts"

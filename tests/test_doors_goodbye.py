@@ -14,6 +14,8 @@ from tests.people import Device, Person, Town
 from tests.services import free_port
 from tests.test_session_polling import Poller
 
+pytestmark = pytest.mark.one_database
+
 Clients = list[PythonDevice | ScriptDevice]
 
 

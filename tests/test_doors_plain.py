@@ -14,6 +14,8 @@ from tests.eventually import is_gone, sessions
 from tests.frames import spoken
 from tests.people import Person, Refused, Town
 
+pytestmark = pytest.mark.one_database
+
 VERSION = "palabre.v1"
 
 

@@ -5,6 +5,7 @@ membership of whoever heard it.
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +17,10 @@ from tests.people import Device, Person, Refused, Town, all_conversations
 
 STEPS = 150
 LOST, LATE = 0.08, 0.08
+
+# Each database has days of its own; TEST_DAYS asks for more of them.
+FIRST = ["sqlite", "postgres"].index(os.environ.get("TEST_DATABASE", "sqlite"))
+SEEDS = range(FIRST, 2 * int(os.environ.get("TEST_DAYS", "2")), 2)
 
 Interval = list[int | None]
 
@@ -171,7 +176,7 @@ class Day:
         await device._until(is_there)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_after_a_busy_day_everybody_believes_what_the_database_says(
     town: Town, ada: Person, bob: Person, cleo: Person, dan: Person, eve: Person, seed: int
 ) -> None:

@@ -27,7 +27,7 @@ from tests.eventually import becomes
 from tests.pictures import BLUE, HTML, RED, SECRET, near, open_
 
 # One worker serves all tests of this file.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.one_database]
 
 LIMITS = ImageLimits(pixels=4_000_000, frames=20)
 Processes = Callable[[bytes], Awaitable[Picture]]

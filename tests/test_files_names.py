@@ -4,6 +4,8 @@ import pytest
 
 from server.files.names import BYTES, clean_name
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     ("given", "content_type", "shown"),

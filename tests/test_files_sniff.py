@@ -11,6 +11,8 @@ import pytest
 from server.files.sniff import sniff
 from tests import pictures
 
+pytestmark = pytest.mark.one_database
+
 
 def zipped(*names: str) -> bytes:
     file = io.BytesIO()

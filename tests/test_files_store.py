@@ -15,6 +15,8 @@ from server.errors import PayloadTooLargeError, StorageFullError
 from server.files.store import Received, Store
 from server.files.threads import in_thread
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from yarl import URL
 from server import database
 from tests.people import Person, Town
 
+pytestmark = pytest.mark.one_database
+
 APP = "https://app.example.com"
 ORIGINS = pytest.mark.settings(http={"origins": [APP, "http://localhost:*"]})
 

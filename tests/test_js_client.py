@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from server.config import Settings
 from tests.conftest import SECRET
@@ -23,6 +24,7 @@ async def test_people_talk_directly_and_in_a_group(
     assert [m["id"] for m in group if m["type"] != "system"] == report["said"]
 
 
+@pytest.mark.one_database
 async def test_a_hundred_messages_arrive_in_their_order(
     town: Town, ada: Person, bob: Person
 ) -> None:
@@ -32,6 +34,7 @@ async def test_a_hundred_messages_arrive_in_their_order(
     assert [message["content"] for message in stored] == report["contents"]
 
 
+@pytest.mark.one_database
 async def test_a_refused_client_learns_why_and_comes_in_with_a_fresh_token(
     town: Town, ada: Person
 ) -> None:

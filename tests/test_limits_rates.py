@@ -8,6 +8,8 @@ import pytest
 from tests.people import Device, Person, all_messages
 from tests.refusals import refused
 
+pytestmark = pytest.mark.one_database
+
 SLOW_SENDER = {"send_rate": 2, "send_burst": 3}
 SLOW_CALLER = {"event_rate": 2, "event_burst": 3}
 

@@ -9,6 +9,8 @@ from server.openapi import document, require_described
 from server.rest import BASE
 from tests.people import Town
 
+pytestmark = pytest.mark.one_database
+
 FIXED = {
     "conversations/": "get",
     "conversations/{conversation_id}/": "get",

@@ -8,6 +8,8 @@ import pytest
 from server import pages
 from tests.people import Town
 
+pytestmark = pytest.mark.one_database
+
 INDEX = (pages.WEB / "index.html").read_text(encoding="utf-8")
 SCRIPTS = [*pages.WEB.glob("*.js"), *pages.WEB.glob("views/*.js"), *pages.WEB.glob("i18n/*.js")]
 STYLES = sorted(pages.WEB.glob("styles/*.css"))

@@ -10,6 +10,8 @@ from server import errors, pages
 from server.schemas.values import MembershipRole, SystemEvent, UserRole
 from tests.programs import ran
 
+pytestmark = pytest.mark.one_database
+
 SOURCES = [
     path
     for path in sorted(pages.WEB.rglob("*.js"))

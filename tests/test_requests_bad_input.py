@@ -1,4 +1,7 @@
-"""Bad input: every request, by every door, names the field that is wrong and changes nothing."""
+"""Bad input: every request, by every door, names the field that is wrong and changes nothing.
+
+What is refused never reaches the database, so most of this is asked once.
+"""
 
 import asyncio
 import json
@@ -131,6 +134,7 @@ def nearly(name: str, apart_from: list[str]) -> tuple[str, str]:
 # The table
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", BY_SOCKET)
 async def test_sockets_name_every_wrong_field(ada: Person, bob: Person, name: str) -> None:
     scene = await Scene.of(ada, bob)
@@ -148,6 +152,7 @@ async def test_sockets_name_every_wrong_field(ada: Person, bob: Person, name: st
     await scene.is_untouched()
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", BY_REST)
 async def test_rest_names_every_wrong_field(ada: Person, bob: Person, name: str) -> None:
     scene = await Scene.of(ada, bob)
@@ -183,71 +188,84 @@ def in_texts(shape: dict[str, Any], types: set[str]) -> Iterator[str]:
         yield from ("-1", str(2**53 + 1), "9" * 400)
 
 
-@pytest.mark.parametrize("name", BY_SOCKET)
-async def test_sockets_refuse_fields_they_do_not_know(ada: Person, bob: Person, name: str) -> None:
+# Nothing changes what these are about: all requests are asked in one scene.
+
+
+@pytest.mark.one_database
+async def test_sockets_refuse_fields_they_do_not_know(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
-    payload = complete(name, scene.about)
-    known, misspelt = nearly(name, [])
+    for name in BY_SOCKET:
+        payload = complete(name, scene.about)
+        known, misspelt = nearly(name, [])
 
-    strange = await scene.her.answer(name, {**payload, "☃ & co": 1})
-    near = await scene.her.answer(name, {**payload, misspelt: 1})
-    half = await scene.her.answer(name, {**payload, HALF_A_PAIR: 1})
+        strange = await scene.her.answer(name, {**payload, "☃ & co": 1})
+        near = await scene.her.answer(name, {**payload, misspelt: 1})
+        half = await scene.her.answer(name, {**payload, HALF_A_PAIR: 1})
 
-    problem = "is not a field of this request"
-    assert strange["error"]["details"] == [{"field": "☃ & co", "problem": problem}]
-    hint = f"{problem}; did you mean {known}?"
-    assert near["error"]["details"] == [{"field": misspelt, "problem": hint}]
-    assert half["error"]["code"] == "validation_failed"
+        problem = "is not a field of this request"
+        assert strange["error"]["details"] == [{"field": "☃ & co", "problem": problem}], name
+        hint = f"{problem}; did you mean {known}?"
+        assert near["error"]["details"] == [{"field": misspelt, "problem": hint}], name
+        assert half["error"]["code"] == "validation_failed", name
     await scene.is_untouched()
 
 
-@pytest.mark.parametrize("name", BY_REST)
-async def test_rest_refuses_fields_it_does_not_know(ada: Person, bob: Person, name: str) -> None:
+@pytest.mark.one_database
+async def test_rest_refuses_fields_it_does_not_know(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
-    payload = complete(name, scene.about)
-    (route,) = REQUESTS[name].routes
-    known, misspelt = nearly(name, in_path(route))
+    for name in BY_REST:
+        payload = complete(name, scene.about)
+        (route,) = REQUESTS[name].routes
+        known, misspelt = nearly(name, in_path(route))
 
-    ((status, body, _),) = await asks_over_rest(ada, name, {**payload, "nonsense9": "1"})
-    assert (status, body["error"]["details"][0]["field"]) == (400, "nonsense9")
-    if known:
-        ((_, body, _),) = await asks_over_rest(ada, name, {**payload, misspelt: "1"})
-        assert body["error"]["details"][0]["problem"].endswith(f"; did you mean {known}?")
+        ((status, body, _),) = await asks_over_rest(ada, name, {**payload, "nonsense9": "1"})
+        assert (status, body["error"]["details"][0]["field"]) == (400, "nonsense9"), name
+        if known:
+            ((_, body, _),) = await asks_over_rest(ada, name, {**payload, misspelt: "1"})
+            hint = f"; did you mean {known}?"
+            assert body["error"]["details"][0]["problem"].endswith(hint), name
     await scene.is_untouched()
 
 
-@pytest.mark.parametrize("name", BY_SOCKET)
-async def test_a_payload_on_a_socket_is_an_object(ada: Person, bob: Person, name: str) -> None:
+@pytest.mark.one_database
+async def test_a_payload_on_a_socket_is_an_object(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
-    for payload in ([], [complete(name, scene.about)], "text", 5, True, 5.5):
-        answer = await scene.her.answer(name, payload)
-        assert answer["error"] == {
-            "code": "validation_failed",
-            "message": "payload: must be an object",
-            "retryable": False,
-            "details": [{"field": "payload", "problem": "must be an object"}],
-        }
+    for name in BY_SOCKET:
+        for payload in ([], [complete(name, scene.about)], "text", 5, True, 5.5):
+            answer = await scene.her.answer(name, payload)
+            assert answer["error"] == {
+                "code": "validation_failed",
+                "message": "payload: must be an object",
+                "retryable": False,
+                "details": [{"field": "payload", "problem": "must be an object"}],
+            }, (name, payload)
     await scene.is_untouched()
 
 
 WITH_BODY = [name for name in BY_REST if not in_address(REQUESTS[name].routes[0])]
 
 
-@pytest.mark.parametrize("name", WITH_BODY)
-async def test_a_body_is_a_json_object(ada: Person, bob: Person, name: str) -> None:
+@pytest.mark.one_database
+async def test_a_body_is_a_json_object(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
-    (route,) = REQUESTS[name].routes
+    for name in WITH_BODY:
+        await _must_want_an_object(scene, name)
+    await scene.is_untouched()
+
+
+async def _must_want_an_object(scene: Scene, name: str) -> None:
+    ada, (route,) = scene.ada, REQUESTS[name].routes
     path = route.path.format(**complete(name, scene.about))
     broken = [b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": Infinity}', b"\xff\xfe{\x00}\x00", b"nul"]
     for body in [*broken, b"[]", b'"x"', b"5", b"null", b"[" * 5_000, b'{"a": "\xed\xa0\x80"}']:
         no = await refused(_must(ada, route.method, path, body))
-        assert (no.status, no.code, no.fields) == (400, "validation_failed", ["body"]), body
+        found = (no.status, no.code, no.fields)
+        assert found == (400, "validation_failed", ["body"]), (name, body)
     as_text = {"headers": {"Content-Type": "text/plain"}}
     no = await refused(_must(ada, route.method, path, b"{}", **as_text))
-    assert (no.status, no.code) == (415, "unsupported_media")
+    assert (no.status, no.code) == (415, "unsupported_media"), name
     no = await refused(_must(ada, route.method, f"{path}?limit=5", b"{}"))
-    assert (no.code, no.fields) == ("validation_failed", ["limit"])
-    await scene.is_untouched()
+    assert (no.code, no.fields) == ("validation_failed", ["limit"]), name
 
 
 async def _must(person: Person, method: str, path: str, body: Any, **options: Any) -> Any:
@@ -257,36 +275,37 @@ async def _must(person: Person, method: str, path: str, body: Any, **options: An
     return answer
 
 
-@pytest.mark.parametrize("name", [n for n in WITH_BODY if in_path(REQUESTS[n].routes[0])])
-async def test_what_the_path_names_the_body_does_not(ada: Person, bob: Person, name: str) -> None:
+@pytest.mark.one_database
+async def test_what_the_path_names_the_body_does_not(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
-    (route,) = REQUESTS[name].routes
-    payload = complete(name, scene.about)
-    for field in in_path(route):
-        body = {k: v for k, v in payload.items() if k not in in_path(route)} | {field: "x"}
-        no = await refused(_must(ada, route.method, route.path.format(**payload), body))
-        must_name(no.error, field, "twice")
+    for name in WITH_BODY:
+        (route,) = REQUESTS[name].routes
+        payload = complete(name, scene.about)
+        for field in in_path(route):
+            body = {k: v for k, v in payload.items() if k not in in_path(route)} | {field: "x"}
+            no = await refused(_must(ada, route.method, route.path.format(**payload), body))
+            must_name(no.error, field, f"twice in {name}")
     await scene.is_untouched()
 
 
 # Sending, in particular
 
 
-@pytest.mark.parametrize("field", ["reply_to_id", "mentions", "draft", "seq"])
-async def test_fields_of_what_is_not_built_are_refused_by_name(
-    ada: Person, bob: Person, field: str
-) -> None:
+@pytest.mark.one_database
+async def test_fields_of_what_is_not_built_are_refused_by_name(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
-    payload = {**complete("message:send", scene.about), field: []}
+    for field in ("reply_to_id", "mentions", "draft", "seq"):
+        payload = {**complete("message:send", scene.about), field: []}
 
-    by_socket = await refused(scene.her.asks("message:send", **payload))
-    ((status, body, _),) = await asks_over_rest(ada, "message:send", payload)
+        by_socket = await refused(scene.her.asks("message:send", **payload))
+        ((status, body, _),) = await asks_over_rest(ada, "message:send", payload)
 
-    assert by_socket.fields == [field]
-    assert (status, body["error"]) == (400, by_socket.error)
+        assert by_socket.fields == [field]
+        assert (status, body["error"]) == (400, by_socket.error)
     await scene.is_untouched()
 
 
+@pytest.mark.one_database
 async def test_many_mistakes_are_named_at_once(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
     no = await refused(scene.her.asks("message:send", content=5, type="poem", more=1))
@@ -314,60 +333,60 @@ async def test_metadata_may_be_as_deep_and_large_as_the_limits_say(
 # Names
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("message:react", "message:pin", "presence:subscribe", "presence:set", "draft:set"),
-        *("message:created", "message:search", "conversation:get", "me:get", "user:put"),
-        *("connect", "disconnect", "connect_error", "message", "", " ", "__proto__", "x" * 2_000),
-        *(HALF_A_PAIR, "a\x00b\n"),
-    ],
-)
+UNKNOWN = [
+    *("message:react", "message:pin", "presence:subscribe", "presence:set", "draft:set"),
+    *("message:created", "message:search", "conversation:get", "me:get", "user:put"),
+    *("connect", "disconnect", "connect_error", "message", "", " ", "__proto__", "x" * 2_000),
+    *(HALF_A_PAIR, "a\x00b\n"),
+]
+
+
+@pytest.mark.one_database
 async def test_an_unknown_event_is_answered_and_the_connection_lives_on(
-    ada: Person, bob: Person, name: str
+    ada: Person, bob: Person
 ) -> None:
     scene = await Scene.of(ada, bob)
 
-    answer = await scene.her.answer(name, {"conversation_id": scene.about.conversation_id})
+    for name in UNKNOWN:
+        answer = await scene.her.answer(name, {"conversation_id": scene.about.conversation_id})
 
-    assert answer == {
-        "ok": False,
-        "error": {
-            "code": "unknown_event",
-            "message": "There is no such event.",
-            "retryable": False,
-        },
-    }
+        assert answer == {
+            "ok": False,
+            "error": {
+                "code": "unknown_event",
+                "message": "There is no such event.",
+                "retryable": False,
+            },
+        }, name
     await scene.is_untouched()
     await scene.her.says({"id": scene.about.conversation_id}, "Still here")
     assert await scene.her.heard_names() == await scene.his.heard_names() == ["message:created"]
 
 
-@pytest.mark.parametrize(
-    ("packet", "event", "code"),
-    [
-        ('["nonsense", {}]', "nonsense", "unknown_event"),
-        ('["nonsense"]', "nonsense", "unknown_event"),
-        ('["connect"]', "connect", "unknown_event"),
-        ('["disconnect", {}]', "disconnect", "unknown_event"),
-        ('["\\ud83d", {}]', "?", "unknown_event"),
-        ('["message:send"]', "message:send", "validation_failed"),
-        ('["message:send", null]', "message:send", "validation_failed"),
-        ('["message:send", {"content": "\\ud83d"}]', "message:send", "validation_failed"),
-        ('["message:edit", {"message_id": "x", "content": "y"}]', "message:edit", "not_found"),
-    ],
-)
-async def test_a_failure_nobody_wanted_acknowledged_is_told(
-    ada: Person, bob: Person, packet: str, event: str, code: str
-) -> None:
+FAILURES = [
+    ('["nonsense", {}]', "nonsense", "unknown_event"),
+    ('["nonsense"]', "nonsense", "unknown_event"),
+    ('["connect"]', "connect", "unknown_event"),
+    ('["disconnect", {}]', "disconnect", "unknown_event"),
+    ('["\\ud83d", {}]', "?", "unknown_event"),
+    ('["message:send"]', "message:send", "validation_failed"),
+    ('["message:send", null]', "message:send", "validation_failed"),
+    ('["message:send", {"content": "\\ud83d"}]', "message:send", "validation_failed"),
+    ('["message:edit", {"message_id": "x", "content": "y"}]', "message:edit", "not_found"),
+]
+
+
+@pytest.mark.one_database
+async def test_a_failure_nobody_wanted_acknowledged_is_told(ada: Person, bob: Person) -> None:
     scene = await Scene.of(ada, bob)
 
-    await scene.her.send_raw(f"42{packet}")
+    for packet, event, code in FAILURES:
+        await scene.her.send_raw(f"42{packet}")
 
-    ((name, data),) = await scene.her.heard()
-    assert (name, set(data)) == ("request:failed", {"event", "error"})
-    assert (data["event"], data["error"]["code"]) == (event, code)
-    assert data["error"].keys() >= {"code", "message", "retryable"}
+        ((name, data),) = await scene.her.heard()
+        assert (name, set(data)) == ("request:failed", {"event", "error"}), packet
+        assert (data["event"], data["error"]["code"]) == (event, code), packet
+        assert data["error"].keys() >= {"code", "message", "retryable"}, packet
     await scene.is_untouched()
 
 

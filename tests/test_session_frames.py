@@ -9,6 +9,8 @@ import pytest
 from tests.eventually import is_gone
 from tests.people import Device, Person, Town
 
+pytestmark = pytest.mark.one_database
+
 DEEP = "[" * 60_000
 
 
@@ -135,6 +137,7 @@ async def test_a_request_without_an_acknowledgement_that_fails_is_told(bob: Pers
 
 @pytest.mark.parametrize("extra", [[], [{}], [{}, {}], [None]])
 async def test_every_request_is_acknowledged(bob: Person, extra: list[Any]) -> None:
+    """M11 of docs/threats.md."""
     his = await bob.connects()
 
     his._answers[7] = asyncio.get_running_loop().create_future()

@@ -8,6 +8,8 @@ import pytest
 from tests.frames import spoken
 from tests.people import Device, Frame, Person, Refused, Town
 
+pytestmark = pytest.mark.one_database
+
 FAST = {"typing_interval_ms": 20, "typing_expiry_ms": 60}
 
 
