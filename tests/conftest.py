@@ -1,5 +1,6 @@
 """What every test may ask for: a server of its own, and the people of the town."""
 
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -136,7 +137,12 @@ def logged(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
         raise structlog.DropEvent
 
     structlog.configure(processors=[keep], cache_logger_on_first_use=False)
+    # Some lines are not even made unless somebody wants them.
+    server = logging.getLogger("server")
+    level = server.level
+    server.setLevel(logging.DEBUG)
     yield lines
+    server.setLevel(level)
     structlog.reset_defaults()
     failures = [line for line in lines if line["level"] in ("error", "critical", "exception")]
     if request.node.get_closest_marker("logs_errors") is None:

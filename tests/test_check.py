@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from server import clock, journal
-from server.actions import messages
+from server import clock
 from server.check.patience import Patience
 from server.check.run import Outcome, Result, run
 from tests.breaking import Breaking, in_front_of
@@ -396,8 +395,8 @@ async def test_what_cannot_be_cleaned_up_is_said_and_a_later_check_does_it(
     assert await deleted() == [False] * 4 + [True] * 4
 
     later = clock.now_ms() + 16 * 60_000
-    for module in (journal, messages):
-        monkeypatch.setattr(module, "now_ms", lambda: later)
+    for module in ("journal.numbers", "journal.postgres", "journal.sqlite", "actions.messages"):
+        monkeypatch.setattr(f"server.{module}.now_ms", lambda: later)
     assert outcomes(await checked(town.url, ada.token, bob.token)) == good
     assert await deleted() == [True] * 12
 

@@ -205,7 +205,8 @@ async def test_who_is_added_beyond_the_bound_loses_nothing_until_the_next_sync(
     heard = [data["conversation_id"] for name, data in await his.heard() if "message" in data]
     answer = await his.asks("sync", cursors={talks[2]["id"]: talks[2]["head"] + 1})
 
-    assert heard == [talks[2]["id"], *(talk["id"] for talk in talks)]
+    # Between conversations no order is promised.
+    assert sorted(heard) == sorted([talks[2]["id"], *(talk["id"] for talk in talks)])
     assert answer["unseated"] == [talks[0]["id"]]
     his.reference.apply_sync(answer)
 

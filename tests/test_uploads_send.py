@@ -396,20 +396,24 @@ async def test_files_cost_a_page_no_more_looks_at_the_database(
     ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk = await ada.creates("direct", bob)
-    looks, fetch = [], sql.fetch
+    looks = []
 
-    async def counted(statement: str, *values: Any) -> Any:
-        looks.append(statement)
-        return await fetch(statement, *values)
+    def counted(look: Any) -> Any:
+        async def run(statement: str, *values: Any) -> Any:
+            looks.append(statement)
+            return await look(statement, *values)
+
+        return run
 
     async def page() -> tuple[int, int]:
         looks.clear()
         results = (await bob.get(f"conversations/{talk['id']}/messages/"))["results"]
-        return sum("attachments" in look for look in looks), len(results)
+        return sum("messages m" in look for look in looks), len(results)
 
-    monkeypatch.setattr(sql, "fetch", counted)
+    for name in ("fetch", "read"):
+        monkeypatch.setattr(sql, name, counted(getattr(sql, name)))
     await ada.says(talk, "Hi")
-    assert await page() == (0, 1)
+    assert await page() == (1, 1)
     for _ in range(4):
         await ada.sends_files(talk, TEXT, TEXT)
     assert await page() == (1, 5)
