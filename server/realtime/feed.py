@@ -81,11 +81,25 @@ class Feed:
 
         Seat those who are to hear it before: a line nobody hears may be dropped at any time.
         """
-        await self._open(self._conversations, conversation_ids, repair.heads)
-
-    async def host_person(self, user_id: str) -> None:
-        """Have a line for a person."""
-        await self._open(self._people, [user_id], repair.user_heads)
+        lines = self._conversations
+        new = [id_ for id_ in conversation_ids if id_ not in lines]
+        for id_ in new:
+            lines[id_] = _Line(id_)
+        unread = [id_ for id_ in conversation_ids if lines[id_].position is None]
+        if not unread:
+            return
+        try:
+            heads = await repair.heads(unread)
+        except Exception:
+            for id_ in new:
+                if id_ in lines and lines[id_].position is None:
+                    lines.pop(id_).close()
+            raise
+        for id_ in unread:
+            line = lines.get(id_)
+            if line is not None and line.position is None:
+                line.position = heads.get(id_, 0)
+                self._advance(lines, line)
 
     def expect_person(self, user_id: str) -> None:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
@@ -107,31 +121,6 @@ class Feed:
         if line is not None and line.position is None:
             line.position = max([user_seq, *line.early])
             line.early.clear()
-
-    async def _open(
-        self,
-        lines: dict[str, _Line],
-        targets: Collection[str],
-        read_heads: Callable[[list[str]], Awaitable[dict[str, int]]],
-    ) -> None:
-        new = [target for target in targets if target not in lines]
-        for target in new:
-            lines[target] = _Line(target)
-        unread = [id_ for id_ in targets if id_ in lines and lines[id_].position is None]
-        if not unread:
-            return
-        try:
-            heads = await read_heads(unread)
-        except Exception:
-            for target in new:
-                if target in lines and lines[target].position is None:
-                    lines.pop(target).close()
-            raise
-        for target in unread:
-            line = lines.get(target)
-            if line is not None and line.position is None:
-                line.position = heads.get(target, 0)
-                self._advance(lines, line)
 
     def release(self, conversation_ids: Collection[str]) -> None:
         """Drop the lines of conversations that nobody here hears."""
