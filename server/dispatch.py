@@ -1,8 +1,8 @@
 """The one path of every request: look up, limit, parse, act, commit, tell, answer.
 
-Both doors end here with the same data. Whoever asks may go away at any time: from the moment an
+All doors end here with the same data. Whoever asks may go away at any time: from the moment an
 action starts, it belongs to the process. The task that commits also tells, and the request merely
-waits for its answer.
+waits for its answer. Waiting takes no task and no timer: `Waiting` is what is called back.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import orjson
@@ -22,12 +23,13 @@ from server.errors import (
     DeadlineError,
     InternalError,
     RateLimitedError,
+    UnavailableError,
     UnknownEventError,
     ValidationFailedError,
 )
 from server.events import Event, Outcome
 from server.ids import new_id
-from server.journal import Entry, database_refusal
+from server.journal import Entry, Waiter, database_refusal
 from server.logs import get_logger
 from server.permissions import ANYBODY, Asker, Call, Caller, Connection
 from server.schemas.requests import RequestModel
@@ -130,8 +132,8 @@ class Teller(Protocol):
 class Journal(Protocol):
     """Who writes the entries of many requests at once."""
 
-    def submit(self, entry: Entry) -> "asyncio.Future[dict[str, Any] | None]":
-        """Put an entry in line; its answer is the reply, or None for what `act` has to decide.
+    def submit(self, entry: Entry, waiter: Waiter) -> None:
+        """Put an entry in line; whoever asked is told what becomes of it.
 
         What is stored is told by whoever stores it. Raises `UnavailableError`.
         """
@@ -145,6 +147,56 @@ class Cleaner(Protocol):
 
     def wake(self) -> None:
         """Look soon: there are some."""
+
+
+Answer = Outcome | ClientError
+Then = Callable[[Answer], None]
+"""Takes the answer to a request, once; must not raise."""
+
+
+class Waiting:
+    """Somebody who waits for an outcome; the first answer counts, and it comes by the deadline."""
+
+    __slots__ = ("_begin", "_due", "_then", "_what")
+
+    def __init__(
+        self,
+        what: str,
+        then: Then,
+        begin: Callable[["Waiting"], None],
+        due: dict["Waiting", float],
+    ) -> None:
+        """Wait for `what`, with a place in `due`; `begin` does what the journal leaves aside."""
+        self._what = what
+        self._then: Then | None = then
+        self._begin = begin
+        self._due = due
+
+    def decided(self, outcome: Outcome | None) -> None:
+        """Hear what the journal did; with None it is to be done in a transaction of its own."""
+        if outcome is None:
+            self._begin(self)
+        else:
+            self.hear(outcome)
+
+    def refused(self, error: Exception) -> None:
+        """Hear why it was not done, or that nobody knows."""
+        if self._then is not None:
+            self.hear(_refusal_of(error, self._what))
+        elif not isinstance(error, ClientError):
+            log.warning("work failed after its deadline", error=str(error))
+
+    def hear(self, answer: Answer) -> None:
+        """Hand the answer on, unless there was one."""
+        then, self._then = self._then, None
+        if then is None:
+            return
+        self._due.pop(self, None)
+        try:
+            then(answer)
+        except Exception:
+            # Many answers come out of one batch: one that cannot be given takes no other with it.
+            log.exception("an answer could not be given", request=self._what)
 
 
 class Dispatcher:
@@ -167,9 +219,10 @@ class Dispatcher:
         self._journal = journal
         self._limiter = limiter
         self._cleaner = cleaner
-        self._working: set[asyncio.Future[Any]] = set()
-        # Sends that wait for the journal, in the order in which they are due.
-        self._due: dict[asyncio.Future[Any], float] = {}
+        self._loop = asyncio.get_running_loop()
+        self._working: set[asyncio.Task[Outcome]] = set()
+        # Those who wait, in the order in which they are due, and what looks after them.
+        self._due: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def find(self, name: str) -> Request[Any]:
@@ -192,52 +245,90 @@ class Dispatcher:
 
         With `as_text` all values are texts, as they come out of an address.
         """
-        self.admit(caller, sends=request.sends)
-        payload = self.parse(request.schema, raw, as_text=as_text)
-        call = Call(caller, self.settings, connection)
-        entry = None if request.draft is None else request.draft(call, payload)
-        if entry is not None:
-            reply = await self._write(entry, what=request.name)
-            if reply is not None:
-                return reply
-        outcome = await self.run(request.act(call, payload), what=request.name)
-        return outcome.reply
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        then = partial(_settle, answer)
+        self.post(request, caller, raw, then, connection=connection, as_text=as_text)
+        return (await answer).reply
 
-    async def _write(self, entry: Entry, *, what: str) -> dict[str, Any] | None:
-        """Wait until the journal has decided, at most until the deadline."""
-        answer = self._journal.submit(entry)
-        self._working.add(answer)
-        self._expect(answer)
+    def post(  # noqa: PLR0913 (who asks for what, and how it came in)
+        self,
+        request: Request[Any],
+        caller: Caller,
+        raw: object,
+        then: Then,
+        *,
+        connection: Connection | None = None,
+        as_text: bool = False,
+    ) -> None:
+        """Begin to answer a request; `then` takes the answer, perhaps before this returns.
+
+        What can be refused at once is; everything else belongs to the process from here on.
+        """
         try:
-            return await answer
-        except Exception as error:
-            raise _refusal_of(error, what) from error
-        finally:
-            self._working.discard(answer)
-            self._due.pop(answer, None)
+            self.admit(caller, sends=request.sends)
+            payload = self.parse(request.schema, raw, as_text=as_text)
+            call = Call(caller, self.settings, connection)
 
-    def _expect(self, answer: "asyncio.Future[Any]") -> None:
+            def act(waiting: Waiting) -> None:
+                self._begin(request.act(call, payload), waiting)
+
+            waiting = Waiting(request.name, then, act, self._due)
+            entry = None if request.draft is None else request.draft(call, payload)
+            if entry is None:
+                self._expect(waiting)
+                act(waiting)
+            else:
+                self._journal.submit(entry, waiting)
+                self._expect(waiting)
+        except ClientError as error:
+            then(error)
+        except Exception as error:  # noqa: BLE001 (whatever it is, there is an answer)
+            then(_refusal_of(error, request.name))
+
+    async def run(self, work: Awaitable[Outcome], *, what: str) -> Outcome:
+        """Do some work to its end and tell of it, but wait only until the deadline.
+
+        Raises nothing but `ClientError`.
+        """
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        begin = partial(self._begin, work)
+        waiting = Waiting(what, partial(_settle, answer), begin, self._due)
+        self._expect(waiting)
+        begin(waiting)
+        return await answer
+
+    def _begin(self, work: Awaitable[Outcome], waiting: Waiting) -> None:
+        task = asyncio.ensure_future(self._finish(work))
+        self._working.add(task)
+        task.add_done_callback(partial(self._done, waiting))
+
+    def _done(self, waiting: Waiting, task: asyncio.Task[Outcome]) -> None:
+        self._working.discard(task)
+        if task.cancelled():
+            waiting.refused(UnavailableError())
+            return
+        error = task.exception()
+        if error is None:
+            waiting.hear(task.result())
+        elif isinstance(error, Exception):
+            waiting.refused(error)
+
+    def _expect(self, waiting: Waiting) -> None:
         """Let an answer be due after the deadline: one timer for all of them."""
-        loop = asyncio.get_running_loop()
-        self._due[answer] = loop.time() + DEADLINE_S
+        self._due[waiting] = due = self._loop.time() + DEADLINE_S
         if self._timer is None:
-            self._timer = loop.call_later(DEADLINE_S, self._expire)
+            self._timer = self._loop.call_at(due, self._expire)
 
     def _expire(self) -> None:
         """Answer those who have waited too long; what they asked for goes on."""
         self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        late: list[asyncio.Future[Any]] = []
-        for answer, due in self._due.items():
+        now = self._loop.time()
+        while self._due:
+            waiting, due = next(iter(self._due.items()))
             if due > now:
-                self._timer = loop.call_at(due, self._expire)
-                break
-            late.append(answer)
-        for answer in late:
-            del self._due[answer]
-            if not answer.done():
-                answer.set_exception(DeadlineError())
+                self._timer = self._loop.call_at(due, self._expire)
+                return
+            waiting.hear(DeadlineError())
 
     def admit(self, caller: Caller, *, sends: bool) -> None:
         """Count one request; raises `RateLimitedError` when it comes too early."""
@@ -258,27 +349,6 @@ class Dispatcher:
         except RecursionError as error:
             raise ValidationFailedError.of("payload", "is nested too deeply") from error
 
-    async def run(self, work: Awaitable[Outcome], *, what: str) -> Outcome:
-        """Do some work to its end and tell of it, but wait only until the deadline."""
-        task = asyncio.ensure_future(self._finish(work))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
-        done: set[asyncio.Task[Outcome]] = set()
-        try:
-            done, _ = await asyncio.wait({task}, timeout=DEADLINE_S)
-        finally:
-            if not done:
-                # Nobody waits any more: the deadline has passed, or whoever asked is gone.
-                task.add_done_callback(_forget)
-        if not done:
-            raise DeadlineError
-        try:
-            return task.result()
-        except ClientError:
-            raise
-        except Exception as error:
-            raise _refusal_of(error, what) from error
-
     async def _finish(self, work: Awaitable[Outcome]) -> Outcome:
         outcome = await work
         try:
@@ -296,9 +366,10 @@ class Dispatcher:
 
     async def settle(self) -> None:
         """Wait until everything that was accepted has been finished."""
+        # What the journal leaves aside goes on as work.
+        await self._journal.settle()
         while self._working:
             await asyncio.wait(set(self._working))
-        await self._journal.settle()
 
 
 def _refusal_of(error: Exception, what: str) -> ClientError:
@@ -307,11 +378,14 @@ def _refusal_of(error: Exception, what: str) -> ClientError:
     return refusal if isinstance(refusal, ClientError) else _internal(error, what)
 
 
-def _forget(task: asyncio.Task[Outcome]) -> None:
-    """Look at the end of work nobody waits for any more, so that it is not lost unlogged."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, ClientError):
-        log.warning("work failed after its deadline", error=str(error))
+def _settle(future: "asyncio.Future[Outcome]", answer: Answer) -> None:
+    """Hand an answer to whoever awaits it, unless they are gone."""
+    if future.done():
+        return
+    if isinstance(answer, Outcome):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)
 
 
 def _internal(error: Exception, what: str) -> InternalError:

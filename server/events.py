@@ -1,9 +1,9 @@
 """Every event the server sends, the room it goes to, and what an action hands back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Room(Enum):
@@ -21,8 +21,7 @@ class Seating:
     is_active: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One fact on its way to a room.
 
     `number` is the `event_seq` (or, in a person's room, the `user_seq`) of a durable event and None
@@ -39,8 +38,7 @@ class Event:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What an action did: the answer to who asked, and what everybody else is to be told.
 
     Personal events stand before those of a room, so that a person hears of a new conversation
@@ -48,7 +46,7 @@ class Outcome:
     """
 
     reply: dict[str, Any]
-    events: Sequence[Event] = field(default_factory=tuple)
+    events: Sequence[Event] = ()
     gives_up_files: bool = False
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from server.config import Settings
 from server.schemas.values import ConversationType, MembershipRole, UserRole
@@ -43,8 +43,7 @@ class Connection(Protocol):
         """Let the connection live until this token expires and return when, in milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request: who asks, under which settings, and by which connection (REST: none)."""
 
     caller: Caller

@@ -14,8 +14,10 @@ import orjson
 import pytest
 
 from server.realtime import flight, frames, hub
+from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
 from server.realtime.hub import Hub
+from server.realtime.websocket import Turn
 
 pytestmark = pytest.mark.one_database
 
@@ -87,17 +89,36 @@ class Member:
         self.heard: list[Heard] = []
         hub.enter(self)
 
-    def direct(self, conversation_id: str) -> Callable[[bytes], object] | None:
-        return None if self.is_slow or conversation_id in self.careful else self.write
+    def direct(self, conversation_id: str) -> Outlet | None:
+        return None if self.is_slow or conversation_id in self.careful else self
 
-    def write(self, data: bytes) -> None:
+    def write(self, frames: bytes) -> None:
         """Take bytes, and perhaps find that they were too many."""
         assert not self.is_slow
-        self.buffers.append(list(unwired(data)))
-        self.heard += [(room, number) for _, room, number in self.buffers[-1]]
+        self._take(frames)
         self.slows_after -= 1
         if self.slows_after == 0:
             self.slows()
+
+    def send(self, data: bytes) -> int:
+        """Take bytes, or perhaps some of them or none."""
+        assert not self.is_slow
+        self.slows_after -= 1
+        if self.slows_after == 0:
+            if len(self.buffers) % 2:
+                raise BlockingIOError
+            return len(data) // 2
+        self._take(data)
+        return len(data)
+
+    def rest(self, frames: bytes, taken: int) -> None:
+        assert taken in {0, len(frames) // 2}
+        self._take(frames)
+        self.slows()
+
+    def _take(self, data: bytes) -> None:
+        self.buffers.append(list(unwired(data)))
+        self.heard += [(room, number) for _, room, number in self.buffers[-1]]
 
     def hear(self, frame: Frame, *, conversation: str, number: int | None) -> None:  # noqa: ARG002
         self.take([frame])
@@ -158,7 +179,7 @@ def loop() -> Loop:
 @pytest.fixture
 async def rooms(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """A hub that rests five milliseconds, with the loop in the hands of the test."""
-    made = Hub(coalesce_s=0.005)
+    made = Hub(Turn(), coalesce_s=0.005)
     monkeypatch.setattr(made, "_loop", loop)
     return made
 
@@ -271,22 +292,29 @@ async def test_two_large_rooms_share_a_slice_and_neither_waits_for_the_other(
 async def test_who_cannot_be_written_to_stops_nobody_else(
     rooms: Hub, loop: Loop, logged: list[dict[str, Any]]
 ) -> None:
-    members = [Broken("0", rooms), *(Member(str(number), rooms) for number in range(1, 50))]
-    for member in members:
-        rooms.seat(member, "kitchen")
+    for room, many in (("kitchen", hub.FEW + 20), ("garden", hub.FEW - 20)):
+        members = [Broken("0", rooms), *(Member(str(number), rooms) for number in range(1, many))]
+        for member in members:
+            rooms.seat(member, room)
 
-    tell(rooms, said("kitchen", 1))
-    loop.turn()
+        tell(rooms, said(room, 1), room=room)
+        loop.turn()
 
-    assert [member.of("kitchen") for member in members] == [[], *[[1]] * 49]
-    assert [line["event"] for line in logged] == ["a connection could not be written to"]
+        assert [member.of(room) for member in members] == [[], *[[1]] * (many - 1)]
+    assert [line["event"] for line in logged] == ["a connection could not be written to"] * 2
 
 
 class Broken(Member):
     """A connection whose transport fails in a way that nobody thought of."""
 
-    def write(self, data: bytes) -> None:
-        raise RuntimeError(len(data))
+    def write(self, frames: bytes) -> None:
+        raise RuntimeError(len(frames))
+
+    def send(self, data: bytes) -> int:
+        raise ConnectionResetError(len(data))
+
+    def rest(self, frames: bytes, taken: int) -> None:
+        raise RuntimeError(len(frames), taken)
 
 
 async def test_who_hears_the_last_of_a_room_leaves_nothing_behind(rooms: Hub, loop: Loop) -> None:

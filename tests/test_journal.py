@@ -9,7 +9,7 @@ import pytest
 
 from server.actions import messages
 from server.errors import DeadlineError, UnavailableError
-from server.events import Event
+from server.events import Event, Outcome
 from server.journal import Entry, Journal
 from server.models import sql
 from server.permissions import Call, Caller
@@ -20,6 +20,21 @@ from tests.refusals import refused
 from tests.test_requests_order import hasty, send, stuck
 
 __all__ = ["hasty"]
+
+
+class Waiter:
+    """Somebody who waits for the reply to an entry, or for nothing when it is left aside."""
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def decided(self, outcome: Outcome | None) -> None:
+        if not self.reply.done():
+            self.reply.set_result(None if outcome is None else outcome.reply)
+
+    def refused(self, error: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(error)
 
 
 class Node:
@@ -42,7 +57,13 @@ class Node:
 
     async def says(self, person: Person, talk: dict[str, Any], client_msg_id: str) -> Any:
         """Send past every door; returns the reply, or nothing for what was left aside."""
-        return await self.journal.submit(self.entry(person, talk, client_msg_id))
+        return await self.submit(self.entry(person, talk, client_msg_id))
+
+    def submit(self, entry: Entry) -> "asyncio.Future[Any]":
+        """Put an entry in line and return what waits for its reply."""
+        waiter = Waiter()
+        self.journal.submit(entry, waiter)
+        return waiter.reply
 
 
 @asynccontextmanager
@@ -121,7 +142,7 @@ async def test_one_that_cannot_be_stored_fails_alone(
         # A mistake of ours: the id of a message that is there already.
         entries[1].id = said["id"]
         answers = await asyncio.gather(
-            *(here.journal.submit(entry) for entry in entries), return_exceptions=True
+            *(here.submit(entry) for entry in entries), return_exceptions=True
         )
         after = await here.says(bob, talk, "after")
 
@@ -145,11 +166,11 @@ async def test_what_waited_too_long_is_never_written(
     talk = await ada.creates("direct", bob)
     async with node(town) as here:
         async with stuck(town, talk):
-            first = here.journal.submit(here.entry(ada, talk, "first"))
+            first = here.submit(here.entry(ada, talk, "first"))
             # One that holds the pen, and one that has to wait behind it.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            second = here.journal.submit(here.entry(ada, talk, "second"))
+            second = here.submit(here.entry(ada, talk, "second"))
             await asyncio.sleep(0.3)
         answers = await asyncio.gather(first, second, return_exceptions=True)
         await here.journal.settle()
@@ -169,9 +190,9 @@ async def test_more_than_may_wait_is_refused_at_once(
     talk = await ada.creates("group", bob, cleo)
     async with node(town) as here:
         async with stuck(town, talk):
-            waiting = [here.journal.submit(here.entry(p, talk, "k")) for p in (ada, bob)]
+            waiting = [here.submit(here.entry(p, talk, "k")) for p in (ada, bob)]
             with pytest.raises(UnavailableError) as no:
-                here.journal.submit(here.entry(cleo, talk, "k"))
+                here.submit(here.entry(cleo, talk, "k"))
         replies = await asyncio.gather(*waiting)
         after = await here.says(cleo, talk, "k")
 
@@ -184,7 +205,7 @@ async def test_whoever_gives_up_waiting_leaves_the_others_alone(
 ) -> None:
     talk = await ada.creates("direct", bob)
     async with node(town) as here:
-        answers = [here.journal.submit(here.entry(ada, talk, f"{n}")) for n in range(300)]
+        answers = [here.submit(here.entry(ada, talk, f"{n}")) for n in range(300)]
         for answer in answers[::3]:
             answer.cancel()
         await asyncio.gather(*answers, return_exceptions=True)
@@ -198,7 +219,7 @@ async def test_whoever_gives_up_waiting_leaves_the_others_alone(
 
 
 async def test_pages_of_history_wait_for_no_writer(
-    town: Town, ada: Person, bob: Person, hasty: None
+    hasty: None, town: Town, ada: Person, bob: Person
 ) -> None:
     talk = await ada.creates("direct", bob)
     said = await ada.says(talk, "Read me")

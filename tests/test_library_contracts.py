@@ -17,7 +17,7 @@ from engineio.payload import Payload
 
 from server.realtime.engine import Engine, Manager
 from server.realtime.handshake import TAKEN, accepted, take_over
-from server.realtime.websocket import MalformedError, WebSocket, framed
+from server.realtime.websocket import MalformedError, Turn, WebSocket, framed
 from tests.wire import CLOSE, TEXT, Wire, frame
 
 pytestmark = pytest.mark.one_database
@@ -27,7 +27,7 @@ class Echo:
     """Says everything back."""
 
     def __init__(self) -> None:
-        self.wire = WebSocket(self, limit=100)
+        self.wire = WebSocket(self, Turn(), limit=100)
         self.events: list[str] = []
 
     def heard(self, text: bytearray) -> None:
@@ -66,7 +66,7 @@ async def runner() -> AsyncIterator[web.AppRunner]:
     async def give_away(request: web.Request) -> web.StreamResponse:
         echo = Echo()
         app[ECHOES].append(echo)
-        take_over(request, echo.wire, accepted(request), high=1_000)
+        take_over(request, echo.wire, accepted(request))
         return TAKEN
 
     app.router.add_get("/", give_away)
@@ -112,16 +112,28 @@ async def test_a_transport_says_at_once_that_it_holds_too_much(runner: web.AppRu
     assert transport.max_size == 65_536
     assert type(transport).max_size == 262_144
 
+    assert transport.get_write_buffer_limits() == (0, 0)
+
     sent = 0
     while not transport.get_write_buffer_size():
+        assert echo.events == []
         transport.write(b"x" * 500)
         sent += 500
-    assert echo.events == []
-    echo.wire.require_progress()
     assert echo.events == ["slowed"]
-    assert transport.get_write_buffer_limits() == (250, 1_000)
+    with pytest.raises(BlockingIOError):
+        echo.wire.send(b"too many")
     await wire.reader.readexactly(sent)
     assert echo.events == ["slowed", "quickened"]
+    wire.cut()
+
+
+async def test_below_a_transport_is_the_socket_itself(runner: web.AppRunner) -> None:
+    wire = await Wire.to(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    assert await wire.upgrades("/") == 101
+    (echo,) = runner.app[ECHOES]
+
+    assert echo.wire.send(framed(b"past the transport")) == 20
+    assert await wire.next() == (TEXT, b"past the transport")
     wire.cut()
 
 

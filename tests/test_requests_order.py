@@ -106,7 +106,7 @@ async def test_more_requests_than_fit_in_line_are_all_answered(ada: Person, bob:
 
 
 async def test_whoever_waits_too_long_is_told_that_the_outcome_is_unknown(
-    town: Town, ada: Person, bob: Person, hasty: None
+    hasty: None, town: Town, ada: Person, bob: Person
 ) -> None:
     """T9 of docs/threats.md."""
     talk = await ada.creates("direct", bob)
@@ -135,7 +135,7 @@ async def test_whoever_waits_too_long_is_told_that_the_outcome_is_unknown(
 
 
 async def test_two_sends_keep_their_order_also_when_both_took_too_long(
-    town: Town, ada: Person, bob: Person, hasty: None
+    hasty: None, town: Town, ada: Person, bob: Person
 ) -> None:
     talk = await ada.creates("direct", bob)
     her, his = await ada.connects(), await bob.connects()
@@ -151,7 +151,7 @@ async def test_two_sends_keep_their_order_also_when_both_took_too_long(
 
 
 async def test_while_one_waits_the_next_request_is_not_lost(
-    town: Town, ada: Person, bob: Person, hasty: None
+    hasty: None, town: Town, ada: Person, bob: Person
 ) -> None:
     talk = await ada.creates("direct", bob)
     her = await ada.connects()
@@ -188,7 +188,7 @@ async def test_what_a_dead_socket_asked_for_is_still_told(
 async def until_asked(town: Town) -> None:
     """Wait until the server works on something."""
     async with asyncio.timeout(5):
-        while not town.node.dispatcher._working:  # noqa: ASYNC110 (it rings no bell)
+        while not town.node.dispatcher._due:  # noqa: ASYNC110 (it rings no bell)
             await asyncio.sleep(0)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -316,7 +315,7 @@ async def _delete(call: Call, request: DeleteMessage) -> Outcome:
     left = await attachments.give_up_those_of(message.id)
     await journal.save_counters(standing.conversation)
     outcome = await _answer(call, message, events.message_deleted)
-    return replace(outcome, gives_up_files=left)
+    return outcome._replace(gives_up_files=left)
 
 
 @journal.transaction

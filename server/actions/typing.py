@@ -1,7 +1,5 @@
 """Who is preparing a message: told, never stored."""
 
-from dataclasses import replace
-
 from server import events, journal
 from server.actions import access
 from server.errors import NotFoundError
@@ -34,5 +32,5 @@ async def _tell(call: Call, request: TypingStart | TypingStop, told: Event) -> O
     standing.require(Permission.WRITE)
     standing.require_open()
     large = call.settings.limits.broadcast_members < standing.conversation.participants_count
-    heard = () if large else (replace(told, origin=call.caller.session_id),)
+    heard = () if large else (told._replace(origin=call.caller.session_id),)
     return Outcome({}, heard)

@@ -1,7 +1,7 @@
 """Where everything is stored, and the one place where numbers are given out."""
 
 from server.journal.batches import Journal
-from server.journal.entries import Entry, Placed
+from server.journal.entries import Entry, Placed, Waiter
 from server.journal.failures import database_refusal
 from server.journal.numbers import (
     Draft,
@@ -18,6 +18,7 @@ __all__ = [
     "Entry",
     "Journal",
     "Placed",
+    "Waiter",
     "append",
     "database_refusal",
     "lock_conversation",

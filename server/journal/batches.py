@@ -15,7 +15,7 @@ from typing import Any
 
 from server.config import DatabaseSettings
 from server.errors import ClientError, DeadlineError, UnavailableError
-from server.events import Event
+from server.events import Event, Outcome
 from server.journal.entries import (
     AwayError,
     Entry,
@@ -24,6 +24,7 @@ from server.journal.entries import (
     Store,
     UnknownOutcomeError,
     Verdict,
+    Waiter,
 )
 from server.journal.failures import ConflictError
 from server.journal.postgres import Session
@@ -71,6 +72,7 @@ class Journal:
         self._settings = settings
         self._tell = tell
         self._doubt = doubt
+        self._loop = asyncio.get_running_loop()
         stores, patient = _stores(settings)
         self._stores: Sequence[Store] = stores
         # Those who wait for locks, while they are free.
@@ -113,17 +115,17 @@ class Journal:
             await store.close()
 
     def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     # Coming in
 
-    def submit(self, entry: Entry) -> "asyncio.Future[dict[str, Any] | None]":
-        """Put an entry in line; its answer is the reply, or None when it was left aside.
+    def submit(self, entry: Entry, waiter: Waiter) -> None:
+        """Put an entry in line; whoever asked is told what becomes of it.
 
-        From here on it belongs to the process: whoever cancels the answer cancels nothing else.
-        Raises `UnavailableError` while the database is known to be away or too much is waiting.
+        From here on it belongs to the process. Raises `UnavailableError` while the database is
+        known to be away or too much is waiting.
         """
         if self._is_away:
             raise UnavailableError(retry_after_ms=1_000, reason="the database is away")
@@ -134,14 +136,14 @@ class Journal:
             self._drained.clear()
         self._undecided += 1
         self._bytes += entry.size
-        entry.due = asyncio.get_running_loop().time() + DEADLINE_S
+        entry.waiter = waiter
+        entry.due = self._loop.time() + DEADLINE_S
         line = self._lines.get(entry.conversation_id)
         if line is None:
             line = self._lines[entry.conversation_id] = _Line()
             self._ready.append(entry.conversation_id)
             self._call()
         line.waiting.append(entry)
-        return entry.answer
 
     def _call(self) -> None:
         """Wake somebody who has nothing to write, unless somebody is waking already."""
@@ -170,7 +172,7 @@ class Journal:
                 await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _news(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self._idle.append(waiter)
         await waiter
 
@@ -192,7 +194,7 @@ class Journal:
 
     def _take_of(self, line: _Line, most: int, room: int) -> list[Entry]:
         """Take what may be written together of one conversation; nothing when nothing is left."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         taken: list[Entry] = []
         senders: set[str] = set()
         while line.waiting and len(taken) < most and room > 0:
@@ -235,8 +237,7 @@ class Journal:
             self._start(self._insist(self._patient.pop(), conversation_id, line))
         else:
             line.skipped = 0
-            loop = asyncio.get_running_loop()
-            loop.call_later(_LOOK_AGAIN_S, self._go_on, conversation_id, line)
+            self._loop.call_later(_LOOK_AGAIN_S, self._go_on, conversation_id, line)
 
     async def _insist(self, store: Store, conversation_id: str, line: _Line) -> None:
         """Wait for the lock of one conversation, while the others go on."""
@@ -306,18 +307,16 @@ class Journal:
         return held
 
     def _decide(self, entry: Entry, verdict: Verdict) -> None:
-        reply: dict[str, Any] | None = None
+        outcome: Outcome | None = None
         if not isinstance(verdict, Left):
             try:
                 outcome = entry.outcome(entry, verdict)
-                reply = outcome.reply
                 self._tell(outcome.events)
             except Exception:
                 # The change is stored: its absence on the wire is found by comparing heads, and
-                # without a reply it is answered as one that was asked for before.
+                # without an outcome it is answered as one that was asked for before.
                 log.exception("events could not be told")
-        if not entry.answer.done():
-            entry.answer.set_result(reply)
+        entry.waiter.decided(outcome)
         self._forget(entry)
 
     def _refuse_all(self, entries: Sequence[Entry], error: Exception) -> None:
@@ -325,10 +324,7 @@ class Journal:
             self._refuse(entry, error)
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
-        if not entry.answer.done():
-            entry.answer.set_exception(error)
-            # Whoever asked may be gone: then nobody looks at it.
-            entry.answer.exception()
+        entry.waiter.refused(error)
         self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:

@@ -1,10 +1,9 @@
 """A send on its way into the database, and what became of it."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from server.errors import UnavailableError
 from server.events import Outcome
@@ -42,6 +41,16 @@ class Locks(Enum):
     AWAITED = auto()
 
 
+class Waiter(Protocol):
+    """Who waits for what becomes of an entry; is told once, and must not raise."""
+
+    def decided(self, outcome: Outcome | None) -> None:
+        """Learn that it is stored, or (None) that it was left aside."""
+
+    def refused(self, error: Exception) -> None:
+        """Learn that it was not stored, or that nobody knows."""
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """A text by a member of a conversation.
@@ -59,15 +68,13 @@ class Entry:
     writers: str
     outcome: Callable[["Entry", Placed], Outcome]
     id: str = field(default_factory=new_id)
-    # The reply, or None when the entry was left aside; whoever waits may stop waiting at any time.
-    answer: "asyncio.Future[dict[str, Any] | None]" = field(init=False)
+    waiter: Waiter = field(init=False)
     due: float = field(init=False)
-    size: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Begin to wait."""
-        self.answer = asyncio.get_running_loop().create_future()
-        self.size = len(self.content) + len(self.metadata)
+    @property
+    def size(self) -> int:
+        """Return how much of what may wait it is."""
+        return len(self.content) + len(self.metadata)
 
 
 class AwayError(UnavailableError):

@@ -19,11 +19,14 @@ when they lose their seat, and what is said next finds them gone.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from server.realtime.flight import Flight, Group, Order, Write
+from server.logs import get_logger
+from server.realtime.flight import Flight, Group, Order, Outlet
 from server.realtime.frames import Door, Frame
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
+
+log = get_logger(__name__)
 
 
 class Listener(Protocol):
@@ -41,8 +44,8 @@ class Listener(Protocol):
     def door(self) -> Door:
         """Return how its frames are wrapped."""
 
-    def direct(self, conversation_id: str) -> Write | None:
-        """Return how frames of a conversation are written to it, if they may be just written."""
+    def direct(self, conversation_id: str) -> Outlet | None:
+        """Return where frames of a conversation are written, if they may be just written."""
 
     def hear(self, frame: Frame, *, conversation: str, number: int | None) -> None:
         """Take a frame of a conversation (or, with an empty name, of the person's own room)."""
@@ -81,7 +84,7 @@ class Audience:
         """Begin with nobody."""
         self.conversation_id = conversation_id
         self.careful: dict[Listener, None] = {}
-        self._direct: dict[Door, dict[Listener, Write]] = {}
+        self._direct: dict[Door, dict[Listener, Outlet]] = {}
         # Of the direct ones, as long as nobody comes or goes; made when a batch takes off.
         self._orders: dict[Door, Order[Listener]] | None = None
         self._hopeful: list[Listener] = []
@@ -108,7 +111,7 @@ class Audience:
 
     def listeners(self) -> list[Listener]:
         """Return all who listen."""
-        return [*self.careful, *(one for writers in self._direct.values() for one in writers)]
+        return [*self.careful, *(one for outlets in self._direct.values() for one in outlets)]
 
     def owes(self) -> bool:
         """Return whether direct listeners are owed anything."""
@@ -124,8 +127,8 @@ class Audience:
 
     def quicken(self, listener: Listener) -> None:
         """Make a careful listener direct, now or as soon as nothing waits, if it can be."""
-        write = listener.direct(self.conversation_id)
-        if write is None or listener not in self.careful:
+        outlet = listener.direct(self.conversation_id)
+        if outlet is None or listener not in self.careful:
             return
         if self.waiting:
             self._hopeful.append(listener)
@@ -134,7 +137,7 @@ class Audience:
         if not self.careful:
             # A dict that was large once stays large.
             self.careful = {}
-        self._direct.setdefault(listener.door, {})[listener] = write
+        self._direct.setdefault(listener.door, {})[listener] = outlet
         self._orders = None
 
     def slow(self, listener: Listener) -> list[Frame]:
@@ -148,10 +151,10 @@ class Audience:
         self.careful.pop(listener, None)
         owed = self.withdraw(listener)
         self._ahead.pop(listener, None)
-        writers = self._direct.get(listener.door, {})
-        if writers.pop(listener, None) is not None:
+        outlets = self._direct.get(listener.door, {})
+        if outlets.pop(listener, None) is not None:
             self._orders = None
-        if not writers:
+        if not outlets:
             self._direct.pop(listener.door, None)
         return owed
 
@@ -165,9 +168,16 @@ class Audience:
 
     # Writing
 
-    def writers(self) -> list[tuple[Door, tuple[Write, ...]]]:
-        """Return how direct listeners are written to now."""
-        return [(door, tuple(writers.values())) for door, writers in self._direct.items()]
+    def write(self, frame: Frame) -> None:
+        """Write a frame to the direct listeners now."""
+        for door, outlets in tuple(self._direct.items()):
+            data = frame.wired(door)
+            # As they are now: being written to may make one careful.
+            for outlet in tuple(outlets.values()):
+                try:
+                    outlet.write(data)
+                except Exception:
+                    log.exception("a connection could not be written to")
 
     def wait(self, frame: Frame) -> None:
         """Let a frame wait for the next batch."""
@@ -179,7 +189,7 @@ class Audience:
         batch, ahead = self.waiting, self._ahead
         self.waiting, self.waiting_bytes, self._ahead = [], 0, {}
         if self._orders is None:
-            self._orders = {door: Order(list(writers)) for door, writers in self._direct.items()}
+            self._orders = {door: Order(list(outlets)) for door, outlets in self._direct.items()}
         level = {
             door: Group(door, order, list(self._direct[door].values()))
             for door, order in self._orders.items()

@@ -3,19 +3,20 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
 
 from aiohttp import web
 
 from server.config import Settings
 from server.errors import RateLimitedError, UnavailableError
 from server.logs import get_logger
+from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
 from server.realtime.handshake import Networks, address_of
 from server.realtime.lobby import Lobby, Opening
 from server.realtime.session import Ending, Session
 from server.realtime.teller import Teller
 from server.realtime.watch import LAST_WORDS_S, Watch
+from server.realtime.websocket import Turn
 
 SHED_BYTES = 262_144
 """With more than this unsent, a client is spared what is not durable."""
@@ -26,9 +27,10 @@ log = get_logger("server.connections")
 class Entrance:
     """What the doors of a node share: where people are let in, and who is watched over."""
 
-    def __init__(self, settings: Settings, lobby: Lobby, teller: Teller) -> None:
+    def __init__(self, settings: Settings, lobby: Lobby, teller: Teller, turn: Turn) -> None:
         """Let people into the lobby."""
         self.settings = settings
+        self.turn = turn
         self.limits = settings.limits
         self.lobby = lobby
         self.teller = teller
@@ -114,8 +116,8 @@ class Connection(ABC):
 
     @property
     @abstractmethod
-    def direct(self) -> Callable[[bytes], object] | None:
-        """Return what writes bytes at once, while nothing waits to be sent."""
+    def direct(self) -> Outlet | None:
+        """Return where bytes are just written, while nothing waits to be sent."""
 
     @abstractmethod
     def write(self, frame: Frame, *, durable: bool) -> None:

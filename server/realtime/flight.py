@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from server.logs import get_logger
 from server.realtime import frames
 from server.realtime.frames import Door, Frame
 
-Write = Callable[[bytes], object]
-"""How bytes reach one client: the TCP transport's own `write`."""
+Send = Callable[[bytes], int]
+"""How bytes reach one client at once: the socket's own `send`, which may take only some of them."""
 
 WRITES_BETWEEN_LOOKS = 64
 """How many writes are made before the clock is looked at."""
@@ -29,20 +29,22 @@ ListenerT = TypeVar("ListenerT")
 log = get_logger(__name__)
 
 
-def write_each(writes: Iterator[Write], data: bytes) -> None:
-    """Write the same bytes to everybody; whoever cannot be written to stops nobody else."""
-    while True:
-        try:
-            for write in writes:
-                write(data)
-        except Exception:
-            log.exception("a connection could not be written to")
-        else:
-            return
+# Stands in for somebody who has left: it takes everything.
+_nowhere: Send = len
 
 
-def _nowhere(_: bytes) -> None:
-    """Stand in for somebody who has left."""
+class Outlet(Protocol):
+    """Where bytes for one client are just written, as long as nothing waits to be sent to it."""
+
+    @property
+    def send(self) -> Send:
+        """Return what sends at once, past `write`; what it leaves behind is for `rest`."""
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames with what else is written in this turn of the loop."""
+
+    def rest(self, frames: bytes, taken: int) -> None:
+        """Send what `send` left of some frames."""
 
 
 class Order(Generic[ListenerT]):
@@ -66,21 +68,47 @@ class Order(Generic[ListenerT]):
 class Group(Generic[ListenerT]):
     """Those behind one door who are to hear the same frames."""
 
-    __slots__ = ("_order", "door", "writes")
+    __slots__ = ("_order", "_outlets", "door", "sends")
 
-    def __init__(self, door: Door, order: Order[ListenerT], writes: list[Write]) -> None:
-        """Take listeners in their order and, in the same order, how to write to each."""
+    def __init__(self, door: Door, order: Order[ListenerT], outlets: list[Outlet]) -> None:
+        """Take listeners in their order and, in the same order, where to write to each."""
         self.door = door
-        self.writes = writes
+        self.sends: list[Send] = [outlet.send for outlet in outlets]
         self._order = order
+        self._outlets = outlets
 
     def withdraw(self, listener: ListenerT) -> int | None:
         """Write nothing more to a listener; return its place, if it had one still."""
         place = self._order.place_of(listener)
-        if place is None or self.writes[place] is _nowhere:
+        if place is None or self.sends[place] is _nowhere:
             return None
-        self.writes[place] = _nowhere
+        self.sends[place] = _nowhere
         return place
+
+    def send(self, some: Iterator[Send], rest: Iterator[Send], data: bytes) -> None:
+        """Send the same bytes to some of these, who are the next of the `rest`."""
+        size = len(data)
+        while True:
+            taken = 0
+            try:
+                for send in some:
+                    taken = send(data)
+                    if taken != size:
+                        break
+                else:
+                    return
+            except OSError:
+                # The kernel has no room for it, or the connection broke: its transport knows.
+                taken = 0
+            place = len(self.sends) - length_hint(rest) - 1
+            self._finish(place, data, taken)
+
+    def _finish(self, place: int, data: bytes, taken: int) -> None:
+        """Leave to a transport what its socket did not take; that stops nobody else."""
+        try:
+            self._outlets[place].rest(data, taken)
+        except Exception:
+            log.exception("a connection could not be written to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +138,7 @@ class Flight(Generic[ListenerT]):
         self._legs = deque(_Leg(group, run) for group, part in parts for run in frames.runs(part))
         # Of the leg in progress: its bytes, and those it has not been written to.
         self._data = b""
-        self._rest: Iterator[Write] | None = None
+        self._rest: Iterator[Send] | None = None
 
     def go_on(self, clock: Callable[[], float], until: float) -> bool:
         """Write until it is that late or all is written; return whether all is."""
@@ -118,20 +146,26 @@ class Flight(Generic[ListenerT]):
             leg = self._legs[0]
             if self._rest is None:
                 self._data = frames.joined(leg.frames, leg.group.door)
-                self._rest = iter(leg.group.writes)
-            if not self._write(self._rest, clock, until):
+                self._rest = iter(leg.group.sends)
+            if not self._send(leg.group, self._rest, clock, until):
                 return False
             self._legs.popleft()
             self._rest = None
         return True
 
-    def _write(self, rest: Iterator[Write], clock: Callable[[], float], until: float) -> bool:
+    def _send(
+        self,
+        group: Group[ListenerT],
+        rest: Iterator[Send],
+        clock: Callable[[], float],
+        until: float,
+    ) -> bool:
         data = self._data
         looks_after = max(1, min(WRITES_BETWEEN_LOOKS, BYTES_BETWEEN_LOOKS // len(data)))
         while length_hint(rest):
             if clock() >= until:
                 return False
-            write_each(islice(rest, looks_after), data)
+            group.send(islice(rest, looks_after), rest, data)
         return True
 
     def withdraw(self, listener: ListenerT, door: Door) -> list[Frame]:
@@ -153,4 +187,4 @@ class Flight(Generic[ListenerT]):
 
     def _written(self, leg: _Leg[ListenerT]) -> int:
         """Return how many of the first leg's group were written to."""
-        return 0 if self._rest is None else len(leg.group.writes) - length_hint(self._rest)
+        return 0 if self._rest is None else len(leg.group.sends) - length_hint(self._rest)

@@ -78,10 +78,10 @@ def _is_nonce(key: str) -> bool:
         return False
 
 
-def take_over(request: web.Request, socket: WebSocket, answer: bytes, *, high: int) -> None:
+def take_over(request: web.Request, socket: WebSocket, answer: bytes) -> None:
     """Send the answer to the handshake, then serve the connection by `socket`.
 
-    The handler must return `TAKEN` next. For `high` see `WebSocket.begin`.
+    The handler must return `TAKEN` next.
     """
     handler = request.protocol
     transport = handler.transport
@@ -96,7 +96,7 @@ def take_over(request: web.Request, socket: WebSocket, answer: bytes, *, high: i
     # Its end must not be the connection's.
     handler.transport = None
     handler.connection_lost(None)
-    socket.begin(transport, high=high, is_stuck=is_stuck)
+    socket.begin(transport, is_stuck=is_stuck)
     transport.resume_reading()
     if tail:
         asyncio.get_running_loop().call_soon(socket.data_received, tail)

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from server.realtime.audience import Audience, Listener
-from server.realtime.flight import write_each
 from server.realtime.frames import JOINED_BYTES, Frame
+from server.realtime.websocket import Turn
 
 SLICE_S = 0.0025
 """How long the loop is held for batches before everything else has its turn."""
@@ -28,8 +28,9 @@ BEHIND_BYTES = 8 * 1_048_576
 class Hub:
     """Rooms of this node: one per conversation, one per person."""
 
-    def __init__(self, *, coalesce_s: float) -> None:
+    def __init__(self, turn: Turn, *, coalesce_s: float) -> None:
         """Begin with empty rooms; a busy one is written to at most that often."""
+        self._turn = turn
         self._coalesce_s = coalesce_s
         self._loop = asyncio.get_running_loop()
         self._rooms: dict[str, Audience] = {}
@@ -179,8 +180,7 @@ class Hub:
             self._wait(room, frame)
             self._queue(room)
         else:
-            for door, writes in room.writers():
-                write_each(iter(writes), frame.wired(door))
+            room.write(frame)
             room.rested_at = now + self._coalesce_s
 
     def _wait(self, room: Audience, frame: Frame) -> None:
@@ -210,6 +210,8 @@ class Hub:
     def _slice(self) -> None:
         """Write batches for a while, each in its turn."""
         self._is_slicing = False
+        # What a batch sends goes past what is written otherwise.
+        self._turn.end()
         until = self._loop.time() + SLICE_S
         while self._line:
             room = self._line.popleft()

@@ -4,7 +4,6 @@ That stays so when it goes on over a WebSocket, so that nothing overtakes what i
 """
 
 import asyncio
-from collections.abc import Callable
 
 from aiohttp import web
 from engineio.async_socket import AsyncSocket
@@ -13,6 +12,7 @@ from engineio.packet import Packet as EnginePacket
 
 from server.realtime.connection import SHED_BYTES, Connection, Entrance
 from server.realtime.engine import Engine
+from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
 from server.realtime.output import Output
 from server.realtime.session import Ending
@@ -24,7 +24,7 @@ class Polling(Connection):
     __slots__ = ("_ending", "_engine", "_request", "eio_sid", "is_taken")
 
     door = Door.SOCKETIO
-    direct: Callable[[bytes], object] | None = None
+    direct: Outlet | None = None
     is_held = False
     sent = 0
 

@@ -13,11 +13,12 @@ from server.clock import now_ms
 from server.config import LimitsSettings
 from server.dispatch import Dispatcher
 from server.errors import ClientError, UnauthorizedError
+from server.events import Outcome
 from server.logs import get_logger
 from server.permissions import Caller
 from server.realtime import frames
 from server.realtime.feed import Feed
-from server.realtime.flight import Write
+from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
 from server.realtime.hub import Hub
 
@@ -45,8 +46,8 @@ class Transport(Protocol):
         """Return how frames are wrapped."""
 
     @property
-    def direct(self) -> Write | None:
-        """Return the TCP transport's own `write`, while little is unsent and nothing is queued."""
+    def direct(self) -> Outlet | None:
+        """Return where bytes are just written, while nothing waits to be sent."""
 
     def write(self, frame: Frame, *, durable: bool) -> None:
         """Queue a frame; what is not durable may be left out for a client that is slow."""
@@ -85,6 +86,8 @@ class Session:
 
     __slots__ = (
         "_admitted",
+        "_asked",
+        "_asked_at",
         "_begun",
         "_dispatcher",
         "_feed",
@@ -92,7 +95,8 @@ class Session:
         "_gap",
         "_hub",
         "_inbox",
-        "_is_answering",
+        "_is_asking",
+        "_is_busy",
         "_is_dismissed",
         "_is_full",
         "_is_over",
@@ -103,7 +107,7 @@ class Session:
         "_timer",
         "_tokens",
         "_transport",
-        "_worker",
+        "_waiting",
         "about",
         "caller",
         "door",
@@ -128,13 +132,13 @@ class Session:
         self.about = about
         self.door = transport.door
         self._transport = transport
-        # What writes to the client, once begun and while it can just be written to.
-        self._straight: Write | None = None
+        # Where the client is written to, once begun and while it can just be written to.
+        self._straight: Outlet | None = None
         self._dispatcher = dispatcher
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
-        self._begun = self._is_answering = self._is_dismissed = self._is_over = False
+        self._begun = self._is_dismissed = self._is_over = False
         self._kept: list[_Kept] | None = None
         self._kept_bytes = 0
         self._admitted: set[str] | None = None
@@ -142,9 +146,13 @@ class Session:
         self._floors: dict[str, int] | None = None
         # Conversations named in a `sync` that has not read them yet, with what they said meanwhile.
         self._pending: dict[str, list[_Kept]] | None = None
-        # Requests in line, who answers them, and who waits because the line was full.
+        # The request that is being answered, and whether one is or is about to be.
+        self._asked: Asked | None = None
+        self._asked_at = 0.0
+        self._is_asking = self._is_busy = False
+        # The requests in line, what the first of them waits for, and who waits because of the rest.
         self._inbox: deque[Asked] | None = None
-        self._worker: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._is_full = False
         self._gap: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -160,8 +168,8 @@ class Session:
 
     # Hearing
 
-    def direct(self, conversation_id: str) -> Write | None:
-        """Return how frames of a conversation are written, if nothing stands between."""
+    def direct(self, conversation_id: str) -> Outlet | None:
+        """Return where frames of a conversation are written, if nothing stands between."""
         if self._pending is not None and conversation_id in self._pending:
             return None
         if self._floors is not None and conversation_id in self._floors:
@@ -205,14 +213,14 @@ class Session:
         if owed or self._straight is None:
             self._say_all([*owed, frame])
         else:
-            self._straight(frame.wired(self.door))
+            self._straight.write(frame.wired(self.door))
 
     def _say_all(self, owed: Sequence[Frame]) -> None:
         for run in frames.runs(owed):
             if self._straight is None:
                 self.take(run)
             else:
-                self._straight(frames.joined(run, self.door))
+                self._straight.write(frames.joined(run, self.door))
 
     def _hear_above(
         self, floors: dict[str, int], frame: Frame, conversation: str, number: int | None
@@ -265,7 +273,7 @@ class Session:
         """
         if self._begun and conversation_id == self.about:
             self._is_dismissed = True
-            if not self._is_answering:
+            if self._asked is None:
                 self._transport.end(Ending.REMOVED)
 
     def begin(self, ready: dict[str, Any], heads: Mapping[str, int], user_seq: int) -> None:
@@ -338,14 +346,15 @@ class Session:
     # Asking
 
     def offer(self, asked: Asked) -> bool:
-        """Put a request in line; after False, nothing is to be read until `read_on()`."""
+        """Take a request, now or in its turn; after False, read no more until `read_on()`."""
         if self._is_over:
+            return True
+        if not self._is_busy:
+            self._begin_with(asked)
             return True
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(asked)
-        if self._worker is None:
-            self._worker = asyncio.get_running_loop().create_task(self._work(self._inbox))
         self._is_full = len(self._inbox) >= self._limits.inbox
         return not self._is_full
 
@@ -356,33 +365,43 @@ class Session:
             await self._gap.wait()
         self.offer(asked)
 
-    async def _work(self, inbox: deque[Asked]) -> None:
-        """Answer one request after the other, in the order in which they came."""
+    def _begin_with(self, asked: Asked) -> None:
+        """Answer a request, as soon as this client, and this node, are done with what was said."""
+        self._is_busy = True
+        if self._straight is None or self._hub.is_behind:
+            self._waiting = asyncio.get_running_loop().create_task(self._begin_later(asked))
+        else:
+            self._serve(asked)
+
+    async def _begin_later(self, asked: Asked) -> None:
+        if self._straight is None:
+            await self._transport.room()
+        if self._hub.is_behind:
+            await self._hub.room()
+        self._waiting = None
+        self._serve(asked)
+
+    def _serve(self, asked: Asked) -> None:
+        self._asked, self._asked_at = asked, time.monotonic()
+        self._is_asking = True
         try:
-            while inbox:
-                if self._straight is None:
-                    await self._transport.room()
-                if self._hub.is_behind:
-                    await self._hub.room()
-                asked = inbox.popleft()
-                if self._is_full:
-                    self._make_room()
-                await self._serve(asked)
-        finally:
-            self._worker = self._inbox = None
+            request = self._dispatcher.find(str(asked.name))
+        except ClientError as error:
+            self._answered(error)
+        else:
+            dispatcher, data = self._dispatcher, asked.data
+            dispatcher.post(request, self.caller, data, self._answered, connection=self)
+        self._is_asking = False
 
-    def _make_room(self) -> None:
-        self._is_full = False
-        if self._gap is not None:
-            self._gap.set()
-            self._gap = None
-        self._transport.read_on()
-
-    async def _serve(self, asked: Asked) -> None:
-        started = time.monotonic()
-        self._is_answering = True
-        code, answer = await self._answer(asked)
-        self._is_answering = False
+    def _answered(self, outcome: Outcome | ClientError) -> None:
+        """Say what became of a request, and go on to the next one."""
+        asked, self._asked = self._asked, None
+        if self._is_over or asked is None:
+            return
+        if isinstance(outcome, ClientError):
+            code, answer = outcome.code, refused(outcome)
+        else:
+            code, answer = "ok", {"ok": True, "data": outcome.reply}
         frame = reply(asked, answer)
         if frame is not None:
             self._say(frame)
@@ -390,7 +409,31 @@ class Session:
             self._transport.end(Ending.REMOVED)
         if code != "ok" or self._dispatcher.settings.log.level == "debug":
             # Asking the logger whether it would write costs more than all of the above.
-            self._write_down(asked, code, (time.monotonic() - started) * 1_000)
+            self._write_down(asked, code, (time.monotonic() - self._asked_at) * 1_000)
+        if self._is_asking or self._inbox:
+            # In another turn, so that nobody who asks and asks keeps the others waiting.
+            asyncio.get_running_loop().call_soon(self._next)
+        else:
+            self._is_busy = False
+
+    def _next(self) -> None:
+        """Answer the next request in line, if there is one."""
+        if self._is_over:
+            return
+        if not self._inbox:
+            self._is_busy, self._inbox = False, None
+            return
+        asked = self._inbox.popleft()
+        if self._is_full:
+            self._make_room()
+        self._begin_with(asked)
+
+    def _make_room(self) -> None:
+        self._is_full = False
+        if self._gap is not None:
+            self._gap.set()
+            self._gap = None
+        self._transport.read_on()
 
     def _write_down(self, asked: Asked, code: str, took_ms: float) -> None:
         (log.debug if code == "ok" else log.info)(
@@ -400,14 +443,6 @@ class Session:
             code=code,
             ms=round(took_ms, 1),
         )
-
-    async def _answer(self, asked: Asked) -> tuple[str, dict[str, Any]]:
-        try:
-            request = self._dispatcher.find(str(asked.name))
-            reply = await self._dispatcher.ask(request, self.caller, asked.data, connection=self)
-        except ClientError as error:
-            return error.code, refused(error)
-        return "ok", {"ok": True, "data": reply}
 
     # Time
 
@@ -452,8 +487,8 @@ class Session:
         self._stop_timer()
         if self._gap is not None:
             self._gap.set()
-        if self._worker is not None:
-            self._worker.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._dispatcher.forget(self.caller)
         self._feed.release(self._hub.leave(self))
         self._feed.release_person(self.user_id)

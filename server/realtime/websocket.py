@@ -1,21 +1,28 @@
 """The WebSocket of RFC 6455, straight on a TCP transport: no task, timer or queue while it is idle.
 
 Text goes to a client as the bytes in which it came: whoever reads its JSON finds bad UTF-8. Writes
-keep their order. While a client reads too slowly they wait here, in a backlog whose bytes are
-counted; who bounds them is the client's affair.
+keep their order. What is written in one turn of the loop leaves together. A client is slow from the
+moment the kernel leaves a byte behind until all of it is taken: meanwhile writes wait here, in a
+backlog whose bytes are counted; who bounds them is the client's affair.
 """
 
 import asyncio
+import socket
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp._websocket.helpers import websocket_mask
+
+from server.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REASON_BYTES = 123
 """What the reason of a close frame may hold."""
 
-_HIGH_WATER = 65_536
-"""With more than this unsent a client is slow."""
+_TURN_BYTES = 65_536
+"""About how much waits for the end of a turn; about as much a transport is given at once."""
 
 _READ_BYTES = 65_536
 _CONTROL_BYTES = 125
@@ -28,6 +35,9 @@ _WHOLE_TEXT = _FINAL | _TEXT
 
 NORMAL, PROTOCOL_ERROR, UNSUPPORTED, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1003, 1007, 1009
 _NEVER_SENT = frozenset({1004, 1005, 1006, 1015})
+
+
+log = get_logger(__name__)
 
 
 class MalformedError(Exception):
@@ -76,6 +86,12 @@ def framed(payload: bytes, kind: int = _TEXT) -> bytes:
 PING = framed(b"", _PING)
 
 
+def plain_socket(transport: asyncio.Transport) -> socket.socket:
+    """Return the socket below a transport, which asyncio shows without its `send`."""
+    below: socket.socket = transport.get_extra_info("socket")._sock  # noqa: SLF001
+    return below
+
+
 def _head(data: bytes, at: int) -> tuple[int, int]:
     """Return where the payload of the frame at `at` begins, and its length.
 
@@ -95,8 +111,40 @@ def _head(data: bytes, at: int) -> tuple[int, int]:
     return start, int.from_bytes(data[at + 2 : start - 4])
 
 
+class Turn:
+    """Whose writes of this turn of the loop have not left yet."""
+
+    __slots__ = ("_loop", "_sockets")
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._loop = asyncio.get_running_loop()
+        self._sockets: list[WebSocket] = []
+
+    def add(self, writer: "WebSocket") -> None:
+        """Let what somebody writes leave when everything else of this turn is done."""
+        if not self._sockets:
+            self._loop.call_soon(self.end)
+        self._sockets.append(writer)
+
+    def end(self) -> None:
+        """Let all of it leave now."""
+        if self._sockets:
+            writers, self._sockets = self._sockets, []
+            for writer in writers:
+                try:
+                    writer.flush()
+                except Exception:
+                    log.exception("a connection could not be written to")
+
+
 class WebSocket(asyncio.Protocol):
-    """One connection, from the end of its handshake on."""
+    """One connection, from the end of its handshake on.
+
+    `send` is the socket's own: it takes bytes past everything else that is written here, at once
+    and perhaps not all of them. Use it only while the client is not slow and no turn is open, and
+    hand what it left behind to `rest()`.
+    """
 
     __slots__ = (
         "_at",
@@ -113,35 +161,43 @@ class WebSocket(asyncio.Protocol):
         "_needed",
         "_rest",
         "_room",
+        "_said",
+        "_said_bytes",
+        "_turn",
+        "send",
         "transport",
     )
 
-    def __init__(self, client: Client, *, limit: int) -> None:
+    def __init__(self, client: Client, turn: Turn, *, limit: int) -> None:
         """Serve a client, whose messages hold at most `limit` bytes."""
         self._client = client
+        self._turn = turn
         self._limit = limit
         self.transport: asyncio.Transport | None = None
+        self.send: Callable[[bytes], int] = len
         # What was received and is not understood yet: from `_at` on, `_needed` bytes at least.
         self._rest: bytes | bytearray | None = None
         self._at = self._needed = 0
         self._fragments: list[bytearray] | None = None
         self._is_held = self._is_deaf = self._is_closing = False
+        # What was written in this turn of the loop.
+        self._said: list[bytes] | None = None
+        self._said_bytes = 0
         # What was written while the transport holds enough.
         self._backlog: deque[bytes] | None = None
         self._backlog_bytes = self._handed = 0
         self._is_stuck = False
         self._room: tuple[int, asyncio.Future[None]] | None = None
 
-    def begin(self, transport: asyncio.Transport, *, high: int, is_stuck: bool) -> None:
-        """Take the transport over, whose write buffer may be too full already (`is_stuck`).
-
-        With more than `high` bytes unsent, or 64 KiB, the client is slow.
-        """
+    def begin(self, transport: asyncio.Transport, *, is_stuck: bool) -> None:
+        """Take the transport over, which may have told that its buffer is too full (`is_stuck`)."""
         self.transport = transport
         transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # a quarter of the usual
+        self.send = plain_socket(transport).send
         if is_stuck:
             self.pause_writing()
-        transport.set_write_buffer_limits(min(high, _HIGH_WATER))
+        # Whatever is unsent makes a client slow: then nothing written past it can overtake it.
+        transport.set_write_buffer_limits(0)
 
     # Reading
 
@@ -164,11 +220,12 @@ class WebSocket(asyncio.Protocol):
     def _read(self, data: bytes, at: int) -> None:
         """Understand as many whole frames as there are; keep the rest."""
         try:
-            while not self._is_deaf:
+            size = len(data)
+            while at < size and not self._is_deaf:
                 end = self._frame(data, at)
-                if end > len(data) or self._is_held:
-                    at = at if end > len(data) else end
-                    if at < len(data):
+                if end > size or self._is_held:
+                    at = at if end > size else end
+                    if at < size:
                         self._keep(data, at, end - at)
                     return
                 at = end
@@ -310,7 +367,8 @@ class WebSocket(asyncio.Protocol):
         """Return the bytes that the kernel has not taken yet."""
         if self.transport is None:
             return 0
-        return self.transport.get_write_buffer_size() + self._backlog_bytes
+        waiting = self._said_bytes + self._backlog_bytes
+        return self.transport.get_write_buffer_size() + waiting
 
     @property
     def sent(self) -> int:
@@ -320,28 +378,58 @@ class WebSocket(asyncio.Protocol):
         return self._handed - self.transport.get_write_buffer_size()
 
     def write(self, frames: bytes) -> None:
-        """Send whole frames, after all that was written before."""
+        """Send whole frames, after all that was written before, together with this turn's."""
         if self._is_closing or self.transport is None:
             return
-        if self._backlog is None:
-            self.transport.write(frames)
+        if self._backlog is not None:
+            self._backlog.append(frames)
+            self._backlog_bytes += len(frames)
             return
-        self._backlog.append(frames)
-        self._backlog_bytes += len(frames)
+        if self._said is None:
+            self._said = [frames]
+            self._turn.add(self)
+        else:
+            self._said.append(frames)
+        self._said_bytes += len(frames)
+        if self._said_bytes > _TURN_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let what was written in this turn leave."""
+        said, self._said, self._said_bytes = self._said, None, 0
+        if said is None or self.transport is None:
+            return
+        frames = said[0] if len(said) == 1 else b"".join(said)
+        try:
+            taken = self.send(frames)
+        except OSError:
+            taken = 0
+        if taken != len(frames):
+            self.rest(frames, taken)
+
+    def rest(self, frames: bytes, taken: int) -> None:
+        """Send what the socket left of some frames; a connection that broke ends by that."""
+        if self.transport is not None:
+            # Its number grows as the rest is taken.
+            self._handed += len(frames) - taken
+            self.transport.write(frames[taken:])
 
     def close(self, code: int = NORMAL, reason: bytes = b"") -> None:
         """Say goodbye, as the last thing; the client answers, or somebody aborts the connection."""
         self.write(framed(code.to_bytes(2) + reason, _CLOSE))
+        self.flush()
         self._is_closing = True
 
     def hang_up(self) -> None:
         """Say nothing more, and listen no more; the client sees that and ends the connection."""
         self.ignore()
+        self.flush()
         if self.transport is not None and not self._backlog and self.transport.can_write_eof():
             self.transport.write_eof()
 
     def abort(self) -> None:
         """Cut the connection now, whatever is unsent."""
+        self._said, self._said_bytes = None, 0
         if self.transport is not None:
             self.transport.abort()
 
@@ -351,14 +439,6 @@ class WebSocket(asyncio.Protocol):
             return
         self._room = (below, asyncio.get_running_loop().create_future())
         await self._room[1]
-
-    def require_progress(self) -> None:
-        """Count as slow whatever is unsent now, so that it can be seen to move."""
-        transport = self.transport
-        if transport is not None and self._backlog is None and transport.get_write_buffer_size():
-            limits = transport.get_write_buffer_limits()
-            transport.set_write_buffer_limits(0)
-            transport.set_write_buffer_limits(limits[1])
 
     def pause_writing(self) -> None:
         """Learn from the transport that it holds enough."""
@@ -388,7 +468,7 @@ class WebSocket(asyncio.Protocol):
     def _next(self, backlog: deque[bytes]) -> bytes:
         """Take some frames out of the backlog, about as much as the transport holds."""
         taken, size = [], 0
-        while backlog and size < _HIGH_WATER:
+        while backlog and size < _TURN_BYTES:
             taken.append(backlog.popleft())
             size += len(taken[-1])
         self._backlog_bytes -= size
@@ -405,7 +485,8 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """Learn that the transport has ended."""
         self.ignore()
-        self.transport = self._backlog = None
-        self._backlog_bytes = 0
+        self.transport = self._backlog = self._said = None
+        self._backlog_bytes = self._said_bytes = 0
+        self.send = len
         self._tell_room()
         self._client.gone()

@@ -1,11 +1,11 @@
 """A client that is there by a WebSocket of ours, whichever door's frames it speaks."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 from aiohttp import web
 
 from server.realtime.connection import SHED_BYTES, Connection, Entrance
+from server.realtime.flight import Outlet
 from server.realtime.frames import Frame
 from server.realtime.handshake import TAKEN, accepted, take_over
 from server.realtime.session import Asked
@@ -22,7 +22,7 @@ class Wired(Connection):
     def __init__(self, request: web.Request, entrance: Entrance, address: str) -> None:
         """Stand at the door."""
         super().__init__(request, entrance, address)
-        self._wire = WebSocket(self, limit=entrance.limits.event_bytes)
+        self._wire = WebSocket(self, entrance.turn, limit=entrance.limits.event_bytes)
         self._is_parting = False
         # Whole frames that leave with the next one.
         self._prefix = b""
@@ -34,12 +34,7 @@ class Wired(Connection):
 
         `head` are headers of the answer, `first` the frames that follow it.
         """
-        take_over(
-            request,
-            self._wire,
-            accepted(request, head=head) + first,
-            high=self._entrance.limits.output_bytes // 4,
-        )
+        take_over(request, self._wire, accepted(request, head=head) + first)
         self.hurry()
         self._entrance.watch.keep(self)
         return TAKEN
@@ -57,17 +52,16 @@ class Wired(Connection):
     # Sending
 
     def ping(self) -> None:
-        """Ask the client whether it is there, and see from now on whether it reads."""
+        """Ask the client whether it is there."""
         self._wire.write(self.ping_frame)
-        self._wire.require_progress()
 
     @property
-    def direct(self) -> Callable[[bytes], object] | None:
-        """Return what writes bytes at once, while nothing waits to be sent."""
+    def direct(self) -> Outlet | None:
+        """Return where bytes are just written, while nothing waits to be sent."""
         wire = self._wire
         if wire.transport is None or wire.is_slow or self._is_parting:
             return None
-        return wire.transport.write
+        return wire
 
     @property
     def sent(self) -> int:
