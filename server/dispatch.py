@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -74,6 +74,13 @@ class Request(Generic[RequestT]):
     draft: Callable[[Call, RequestT], Entry | None] | None = None
     sends: bool = False
     asked_by: tuple[Asker, ...] = ANYBODY
+    # Whether it changes nothing, which is what HTTP promises of GET.
+    reads: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Learn from its routes what it is."""
+        reads = bool(self.routes) and all(route.method == "GET" for route in self.routes)
+        object.__setattr__(self, "reads", reads)
 
 
 class Registry:
@@ -245,10 +252,41 @@ class Dispatcher:
 
         With `as_text` all values are texts, as they come out of an address.
         """
+        if request.reads and connection is None:
+            self.admit(caller, sends=request.sends)
+            payload = self.parse(request.schema, raw, as_text=as_text)
+            work = request.act(Call(caller, self.settings), payload)
+            return (await self._read(work, what=request.name)).reply
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         then = partial(_settle, answer)
         self.post(request, caller, raw, then, connection=connection, as_text=as_text)
         return (await answer).reply
+
+    async def _read(self, work: Awaitable[Outcome], *, what: str) -> Outcome:
+        """Read for somebody who comes over HTTP, in the task of that request: nothing cancels it.
+
+        What takes too long is given up, because nobody needs it any more.
+        """
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+
+        def hurry(_: Waiting | Answer) -> None:
+            task.cancel()
+
+        waiting = Waiting(what, hurry, hurry, self._due)
+        self._expect(waiting)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if waiting in self._due:
+                raise  # the server stops
+            task.uncancel()
+            raise DeadlineError from None
+        except ClientError:
+            raise
+        except Exception as error:
+            raise _refusal_of(error, what) from error
+        finally:
+            self._due.pop(waiting, None)
 
     def post(  # noqa: PLR0913 (who asks for what, and how it came in)
         self,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -11,6 +12,7 @@ import asyncpg
 import pytest
 
 from server.ids import new_id
+from server.models import reader
 from tests.people import Device, Person, Town
 from tests.refusals import refused
 
@@ -37,9 +39,31 @@ async def stuck(town: Town, talk: dict[str, Any]) -> AsyncIterator[None]:
         await connection.close()
 
 
+@asynccontextmanager
+async def unreadable(town: Town) -> AsyncIterator[None]:
+    """Hold what everybody has to wait for who reads a message."""
+    url = town.settings.database.url
+    if url.startswith("sqlite"):
+        held = threading.Event()
+        reads = reader.present()
+        assert reads is not None
+        holding = asyncio.ensure_future(reads.run(lambda _: held.wait(5)))
+        yield
+        held.set()
+        await holding
+        return
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait long."""
+    """Let nobody wait long; asked for first, because reading winds the timer up."""
     monkeypatch.setattr("server.dispatch.DEADLINE_S", 0.3)
 
 
@@ -132,6 +156,25 @@ async def test_whoever_waits_too_long_is_told_that_the_outcome_is_unknown(
         heard = await device.heard()
         assert [name for name, _ in heard] == ["message:created"] * 2
         assert {data["message"]["content"] for _, data in heard} == {"Slowly", "By REST"}
+
+
+async def test_pages_that_take_too_long_are_given_up_and_later_ones_come(
+    hasty: None, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    await ada.says(talk, "Hello")
+    path = f"conversations/{talk['id']}/messages/"
+    assert len((await ada.get(path))["results"]) == 1
+
+    async with unreadable(town):
+        # More of them than there are connections to read by.
+        late = await asyncio.gather(*(refused(ada.get(path)) for _ in range(9)))
+
+    assert {(each.status, each.error["code"]) for each in late} == {(504, "timeout")}
+    pages = await asyncio.gather(*(ada.get(path) for _ in range(9)))
+    assert [[message["content"] for message in page["results"]] for page in pages] == [
+        ["Hello"]
+    ] * 9
 
 
 async def test_two_sends_keep_their_order_also_when_both_took_too_long(

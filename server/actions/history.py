@@ -3,7 +3,7 @@
 The database writes the JSON; it is put into the answer as it is.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ async def page(call: Call, request: ListMessages) -> Outcome | None:
     forward = request.after_seq is not None
     at = request.after_seq if forward else request.before_seq
     rows = await sql.read(
-        _statement(sql.dialect(), forward=forward),
+        _AFTER if forward else _BEFORE,
         call.caller.user_id,
         request.conversation_id,
         MAX_INTEGER if at is None else at,
@@ -36,11 +36,11 @@ async def page(call: Call, request: ListMessages) -> Outcome | None:
     if not rows:
         raise NotFoundError
     last_seq, head, shown, before, after, receipts, users = rows[0]
-    messages = (shown or "").encode()
-    if len(messages) >= limits.sync_bytes:
+    messages = shown or ""
+    if _size(messages) >= limits.sync_bytes:
         return None
     reply: dict[str, Any] = {
-        "messages": orjson.Fragment(b"[%b]" % messages),
+        "messages": orjson.Fragment(f"[{messages}]"),
         "has_more_before": bool(before),
         "has_more_after": bool(after),
         "last_seq": last_seq,
@@ -49,6 +49,11 @@ async def page(call: Call, request: ListMessages) -> Outcome | None:
         "users": orjson.Fragment(f"[{users or ''}]"),
     }
     return Outcome(reply)
+
+
+def _size(text: str) -> int:
+    """Return how many bytes a text takes; whether it is ASCII is known without looking."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 @lru_cache
@@ -99,3 +104,6 @@ def _statement(dialect: str, *, forward: bool) -> str:  # noqa: ARG001 (each has
         "ORDER BY m.seq LIMIT 1) IS NOT NULL, "
         f"{receipts}, {users} FROM me"
     )
+
+
+_BEFORE, _AFTER = partial(_statement, forward=False), partial(_statement, forward=True)

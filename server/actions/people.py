@@ -57,7 +57,8 @@ class Acquaintances:
         met = self._met.get(identity.user_id)
         if met is None or met.until < time.monotonic():
             return None
-        return met.profile if _claims(met.identity) == _claims(identity) else None
+        same = met.identity is identity or _claims(met.identity) == _claims(identity)
+        return met.profile if same else None
 
     def keep(self, identity: Identity, profile: dict[str, Any], *, edition: int) -> None:
         """Note a profile, unless some profile was changed since this edition was looked up."""

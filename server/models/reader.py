@@ -81,4 +81,9 @@ def detach() -> None:
 
 def present() -> Reader | None:
     """Return who reads here: nobody within a transaction, on PostgreSQL, and in memory."""
-    return _READERS.get(get_connection("default"))
+    return of(get_connection("default"))
+
+
+def of(connection: BaseDBAsyncClient) -> Reader | None:
+    """Return who reads beside a connection."""
+    return _READERS.get(connection)

@@ -41,9 +41,13 @@ class Sessions:
         connection = self._next() or await self._another()
         try:
             found: list[Any] = await connection.fetch(statement, *values)
-            return found
+        except asyncio.CancelledError:
+            # Its answer is on the way still.
+            connection.terminate()
+            raise
         finally:
             self._put_back(connection)
+        return found
 
     def _next(self) -> asyncpg.Connection | None:
         """Take a connection that waits; those that the database has ended meanwhile are dropped."""
@@ -121,6 +125,6 @@ def detach() -> None:
     _SESSIONS.pop(get_connection("default"), None)
 
 
-def present() -> Sessions | None:
-    """Return who reads here: nobody within a transaction, and on SQLite."""
-    return _SESSIONS.get(get_connection("default"))
+def of(connection: "BaseDBAsyncClient") -> Sessions | None:
+    """Return who reads beside a connection: nobody for a transaction, and on SQLite."""
+    return _SESSIONS.get(connection)

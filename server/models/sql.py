@@ -9,7 +9,7 @@ statement, or several through `together()`: no transaction is begun for it.
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -186,29 +186,36 @@ def numbers(values: Mapping[str, int]) -> str:
 
 async def fetch(statement: str, *values: Any) -> list[dict[str, Any]]:
     """Run a statement (in the present transaction, if there is one) and return its rows."""
-    on_sqlite = reader.present()
-    if on_sqlite is not None:
-        return await on_sqlite.run(lambda connection: _dicts(connection, statement, values))
-    on_postgres = sessions.present()
+    connection = get_connection("default")
+    on_postgres = sessions.of(connection)
     if on_postgres is not None:
         return [dict(row) for row in await on_postgres.fetch(statement, values)]
-    connection = get_connection("default")
+    on_sqlite = reader.of(connection)
+    if on_sqlite is not None:
+        return await on_sqlite.run(lambda reading: _dicts(reading, statement, values))
     if connection.capabilities.dialect == "sqlite":
         statement = _for_sqlite(statement)
     return await connection.execute_query_dict(statement, list(values))
 
 
-async def read(statement: str, *values: Any) -> list[Any]:
-    """Run a statement like `fetch`, for the price of the rows alone: they are read by position."""
-    on_sqlite = reader.present()
-    if on_sqlite is not None:
-        query = _for_sqlite(statement)
-        return await on_sqlite.run(lambda connection: connection.execute(query, values).fetchall())
-    on_postgres = sessions.present()
+async def read(statement: str | Callable[[str], str], *values: Any) -> list[Any]:
+    """Run a statement like `fetch`, for the price of the rows alone: they are read by position.
+
+    Instead of a statement there may be a function that returns it for a dialect.
+    """
+    connection = get_connection("default")
+    text = statement
+    if not isinstance(text, str):
+        text = text(connection.capabilities.dialect)
+    on_postgres = sessions.of(connection)
     if on_postgres is not None:
-        found: list[Any] = await on_postgres.fetch(statement, values)
+        found: list[Any] = await on_postgres.fetch(text, values)
         return found
-    return [tuple(row.values()) for row in await fetch(statement, *values)]
+    on_sqlite = reader.of(connection)
+    if on_sqlite is not None:
+        query = _for_sqlite(text)
+        return await on_sqlite.run(lambda reading: reading.execute(query, values).fetchall())
+    return [tuple(row.values()) for row in await fetch(text, *values)]
 
 
 async def together(values: Sequence[Any], *statements: str) -> list[list[dict[str, Any]]]:
@@ -217,10 +224,11 @@ async def together(values: Sequence[Any], *statements: str) -> list[list[dict[st
     Call it outside transactions. PostgreSQL runs them as one: a boolean comes as one, a number as
     one, anything else as text.
     """
-    on_sqlite = reader.present()
+    connection = get_connection("default")
+    on_sqlite = reader.of(connection)
     if on_sqlite is not None:
-        return await on_sqlite.run(lambda connection: _at_once(connection, values, statements))
-    on_postgres = sessions.present()
+        return await on_sqlite.run(lambda reading: _at_once(reading, values, statements))
+    on_postgres = sessions.of(connection)
     if on_postgres is not None:
         (row,) = await on_postgres.fetch(_in_one(statements), tuple(values))
         return [[] if column is None else orjson.loads(column) for column in row]
