@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from server import __version__, database, demo, handlers, middleware, pages
+from server import __version__, database, demo, handlers, pages
 from server.actions.people import Acquaintances
 from server.actions.recency import Recency
 from server.auth import Tokens
@@ -26,7 +26,9 @@ from server.files.store import Store
 from server.intake import Intake
 from server.jobs import Sweeper
 from server.journal import Journal
+from server.listener import Listener
 from server.logs import get_logger
+from server.middleware import Manners
 from server.realtime.bus import Bus, MemoryBus
 from server.realtime.connection import Entrance
 from server.realtime.feed import Feed
@@ -169,20 +171,26 @@ class _House:
     async def open(self) -> int:
         """Serve, and return the port."""
         settings = self._settings
+        manners = Manners(settings)
         app = web.Application(
-            middlewares=middleware.all_of(settings),
+            middlewares=[manners.middleware],
             client_max_size=settings.limits.event_bytes,
         )
         bearer = Bearer(self.dispatcher, self._tokens, self._met)
         uploads = Uploads(self.dispatcher, bearer, self.intake)
         uploads.attach(app, BASE)
         Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
-        Rest(settings, self.dispatcher, bearer, uploads).attach(app, self._registry)
+        rest = Rest(settings, self.dispatcher, bearer, uploads)
+        rest.attach(app, self._registry)
         pages.attach(app, self._registry, _database_answers, settings)
         self._sockets.attach(app)
         self._plain.attach(app)
-        self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=20
+        self._runner = Listener(
+            app,
+            lambda others: rest.before(others, manners),
+            access_log=None,
+            shutdown_timeout=1.0,
+            keepalive_timeout=20,
         )
         await self._runner.setup()
         await self._journal.open()

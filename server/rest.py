@@ -1,6 +1,6 @@
 """The same requests over HTTP: their routes, how fields arrive, how replies become answers."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -10,12 +10,16 @@ from server.config import Settings
 from server.dispatch import Dispatcher, Registry, Request, Route, read_json
 from server.errors import UnsupportedMediaError, ValidationFailedError
 from server.ids import new_id
-from server.middleware import json, own_origin, whole_body
+from server.middleware import ROUTE, Handler, Manners, json, own_origin, whole_body
 from server.multipart import FORM, go_on, say_later
+from server.paths import Paths
 from server.uploads import Uploads
 
 BASE = "/api/messaging/"
 _IN_ADDRESS = ("GET", "DELETE")
+
+Answering = Callable[[web.Request, dict[str, str]], Awaitable[web.Response]]
+"""Answers a request whose address names these fields."""
 
 
 class Rest:
@@ -29,32 +33,53 @@ class Rest:
         self._dispatcher = dispatcher
         self._bearer = bearer
         self._uploads = uploads
+        self._reads: Paths[Answering] = Paths()
 
     def attach(self, app: web.Application, registry: Registry) -> None:
         """Add the route of every request, with and without its final slash."""
         for request in registry.requests.values():
             for route in request.routes:
-                handler = self._handler(request, route)
+                answer = self._answering(request, route)
                 expect = say_later if route.takes_files else None
                 for path in (route.path, route.path.rstrip("/")):
+                    handler = _by_route(answer)
                     app.router.add_route(route.method, BASE + path, handler, expect_handler=expect)
                     if route.method == "GET":
                         app.router.add_route("HEAD", BASE + path, handler)
+                        self._reads.add(BASE + path, answer)
 
-    def _handler(self, request: Request[Any], route: Route) -> Any:
-        async def handle(http: web.Request) -> web.Response:
+    def before(self, others: Handler, manners: Manners) -> Handler:
+        """Return what answers every GET of the API, and leaves the rest to others.
+
+        It does what the application would do with it. But aiohttp tries one route after the other,
+        which takes longer than all that is done here.
+        """
+        reads = self._reads
+
+        async def answer(http: web.Request) -> web.StreamResponse:
+            is_read = http.method == "GET" and "Expect" not in http.headers
+            way = reads.find(http.rel_url.raw_path) if is_read else None
+            if way is None:
+                return await others(http)
+            http[ROUTE], end, named = way
+            return await manners.answer(http, lambda request: end(request, named))
+
+        return answer
+
+    def _answering(self, request: Request[Any], route: Route) -> Answering:
+        async def answer(http: web.Request, named: dict[str, str]) -> web.Response:
             caller = await self._bearer.caller(http)
             if route.takes_files and http.content_type == FORM:
                 reply = await self._uploads.send(http, caller)
             else:
                 if route.takes_files:
                     await go_on(http)
-                raw, as_text = await _fields(http, route)
+                raw, as_text = await _fields(http, route, named)
                 reply = await self._dispatcher.ask(request, caller, raw, as_text=as_text)
             status = 201 if route.created is not None and route.created(reply) else 200
             return json(self._body(http, route, reply), status)
 
-        return handle
+        return answer
 
     def _body(self, http: web.Request, route: Route, reply: Mapping[str, Any]) -> Any:
         if route.shows is not None:
@@ -70,9 +95,19 @@ class Rest:
         return f"{own_origin(self._settings, http)}{address}"
 
 
-async def _fields(http: web.Request, route: Route) -> tuple[dict[str, Any], bool]:
+def _by_route(answer: Answering) -> Handler:
+    """Return what answers a request whose route aiohttp has found."""
+
+    async def handle(http: web.Request) -> web.StreamResponse:
+        return await answer(http, dict(http.match_info))
+
+    return handle
+
+
+async def _fields(
+    http: web.Request, route: Route, path: dict[str, str]
+) -> tuple[dict[str, Any], bool]:
     """Return the fields of a request and whether they are all texts."""
-    path = dict(http.match_info)
     body = await whole_body(http)
     if route.method in _IN_ADDRESS and not body:
         return {**_query(http), **_unclaimed(path, http.query)}, True

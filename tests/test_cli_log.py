@@ -51,6 +51,8 @@ async def test_each_request_and_connection_is_one_line(tmp_path: Path, settings:
         talk = await ada.creates("direct", bob)
         await ada.call("GET", f"conversations/{talk['id']}/")
         await ada.call("GET", "nothing/")
+        await ada.call("GET", "conversations/nowhere/")
+        await ada.call("GET", "conversations/%6Eowhere/")
         device = await bob.connects()
         await device.says(talk, "Hello")
         await device.answer("message:send", {"conversation_id": talk["id"]})
@@ -61,6 +63,8 @@ async def test_each_request_and_connection_is_one_line(tmp_path: Path, settings:
         # What went well is a line at `debug` only: it would cost as much as what was asked for.
         assert lines(process, "http", "user", "request", "code") == [
             ("", "GET /api/messaging/nothing/", 404),
+            ("ada", "GET /api/messaging/conversations/{conversation_id}/", 404),
+            ("ada", "GET /api/messaging/conversations/{conversation_id}/", 404),
         ]
         assert lines(process, "request", "user", "request", "code") == [
             ("bob", "message:send", "validation_failed"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,11 +10,18 @@ from yarl import URL
 
 from server import database
 from tests.people import Person, Town
+from tests.wire import Wires
 
 pytestmark = pytest.mark.one_database
 
 APP = "https://app.example.com"
 ORIGINS = pytest.mark.settings(http={"origins": [APP, "http://localhost:*"]})
+
+
+@pytest.fixture
+def wires(town: Town) -> Iterator[Wires]:
+    with Wires(town.url) as wires:
+        yield wires
 
 
 async def fetched(
@@ -157,6 +165,62 @@ async def test_fields_have_one_place(
 
     assert (status, answer["error"]["code"]) == (400, "validation_failed")
     assert [detail["field"] for detail in answer["error"]["details"]] == [field]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["conversations/{}/messages", "conversations/%{}/messages/"],
+)
+async def test_an_address_may_be_written_in_several_ways(
+    ada: Person, bob: Person, written: str
+) -> None:
+    talk = await ada.creates("direct", bob)
+    await ada.says(talk, "Hello")
+    id_: str = talk["id"]
+    other = written.format(f"{ord(id_[0]):02x}{id_[1:]}" if "%{" in written else id_)
+
+    status, answer, headers = await ada.call("GET", f"conversations/{id_}/messages/?limit=1")
+    also, same, others = await ada.call("GET", f"{other}?limit=1")
+
+    assert (status, answer) == (also, same)
+    assert [message["content"] for message in answer["results"]] == ["Hello"]
+    assert {**headers, "Date": ""} == {**others, "Date": ""}
+
+
+@pytest.mark.parametrize("written", ["conversations/{{{}}}/", "conversations//messages/"])
+async def test_an_address_that_is_none_leads_nowhere(ada: Person, written: str) -> None:
+    status, answer, _ = await ada.call("GET", written.format("conversation_id"))
+
+    assert (status, answer["error"]["message"]) == (404, "There is no such thing here.")
+
+
+async def test_who_wants_the_connection_closed_gets_the_same_answer(
+    ada: Person, wires: Wires
+) -> None:
+    bearer, path = f"Bearer {ada.token}", "/api/messaging/me/"
+    wire = await wires.new()
+    kept = [await wire.answered("GET", path, Authorization=bearer) for _ in range(2)]
+
+    closed = await wire.answered("GET", path, Authorization=bearer, Connection="close")
+
+    assert (closed[0], closed) == (200, kept[0])
+    assert kept[0] == kept[1]
+    await wire.ended()
+
+
+async def test_requests_sent_at_once_are_answered_in_line(ada: Person, wires: Wires) -> None:
+    wire = await wires.new()
+    heads = f"HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {ada.token}\r\n\r\n"
+    paths = ("me/", "nothing/", "me/unread/", "conversations/")
+
+    wire.puts("".join(f"GET /api/messaging/{path} {heads}" for path in paths).encode())
+    answers = []
+    for _ in paths:
+        status, headers = await wire._heads()
+        body = json.loads(await wire.reader.readexactly(int(headers["content-length"])))
+        answers.append((status, min(body)))
+
+    assert answers == [(200, "avatar_url"), (404, "error"), (200, "conversations"), (200, "next")]
 
 
 async def test_head_is_get_without_its_body(ada: Person) -> None:

@@ -1,4 +1,4 @@
-"""What `server/realtime` takes from the insides of libraries; red here means: read their changes.
+"""What we take from the insides of libraries; red here means: read their changes.
 
 pyproject.toml pins the libraries to the minor, so that only a deliberate step can bring this.
 """
@@ -15,9 +15,11 @@ from aiohttp._websocket.helpers import websocket_mask
 from engineio.async_socket import AsyncSocket
 from engineio.payload import Payload
 
+from server.listener import Listener
 from server.realtime.engine import Engine, Manager
 from server.realtime.handshake import TAKEN, accepted, take_over
 from server.realtime.websocket import MalformedError, Turn, WebSocket, framed
+from tests.eventually import becomes
 from tests.wire import CLOSE, TEXT, Wire, frame
 
 pytestmark = pytest.mark.one_database
@@ -135,6 +137,95 @@ async def test_below_a_transport_is_the_socket_itself(runner: web.AppRunner) -> 
     assert echo.wire.send(framed(b"past the transport")) == 20
     assert await wire.next() == (TEXT, b"past the transport")
     wire.cut()
+
+
+class Kitchen:
+    """An application behind our listener; `/slow` is served when somebody says so."""
+
+    def __init__(self) -> None:
+        self.served: list[str] = []
+        self.may_serve = asyncio.Event()
+        self.cooks: list[str] = []
+        app = web.Application()
+        app.router.add_route("*", "/{dish}", self._serve)
+        self.runner = Listener(app, lambda others: others, access_log=None, shutdown_timeout=0.1)
+
+    @property
+    def server(self) -> web.Server:
+        assert self.runner.server is not None
+        return self.runner.server
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        dish = request.match_info["dish"]
+        task: Any = asyncio.current_task()
+        self.cooks.append(task.get_coro().__name__)
+        if dish == "slow":
+            try:
+                await self.may_serve.wait()
+            except asyncio.CancelledError:
+                self.served.append("cancelled")
+                raise
+        self.served.append(dish)
+        return web.Response(body=await request.read() or dish.encode())
+
+
+@pytest.fixture
+async def kitchen() -> AsyncIterator[Kitchen]:
+    kitchen = Kitchen()
+    await kitchen.runner.setup()
+    await web.TCPSite(kitchen.runner, "127.0.0.1", 0).start()
+    yield kitchen
+    await kitchen.runner.cleanup()
+
+
+async def orders(kitchen: Kitchen) -> Wire:
+    wire = await Wire.to(f"http://127.0.0.1:{kitchen.runner.addresses[0][1]}")
+    assert await wire.answered("GET", "/hello") == (200, "hello")
+    return wire
+
+
+async def test_aiohttp_lets_a_request_be_answered_beside_its_own_task(kitchen: Kitchen) -> None:
+    wire = await orders(kitchen)
+    kitchen.cooks.clear()
+    idle = len(asyncio.all_tasks())
+
+    for _ in range(2):
+        assert await wire.answered("GET", "/soup") == (200, "soup")
+        body = {"Content-Length": "5"}
+        assert await wire.answered("POST", "/other", [b"sa", b"uce"], **body) == (200, "sauce")
+    assert len(asyncio.all_tasks()) == idle
+    assert kitchen.cooks == ["_answer", "_handle_request"] * 2
+
+    # While one is prepared the next ones come, and are served in line.
+    wire.puts(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n")
+    await becomes(lambda: kitchen.server.requests_count == 6)
+    wire.puts(b"GET /b HTTP/1.1\r\nHost: here\r\n\r\n")
+    wire.puts(b"GET /c HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    kitchen.may_serve.set()
+    for dish in (b"slow", b"b", b"c"):
+        status, headers = await wire._heads()
+        said = await wire.reader.readexactly(int(headers["content-length"]))
+        assert (status, said) == (200, dish)
+    await wire.ended()
+    assert kitchen.server.connections == []
+
+
+async def test_what_is_asked_is_given_up_with_the_server_but_not_with_whoever_asks(
+    kitchen: Kitchen,
+) -> None:
+    server = kitchen.server
+    leaves, stays = await orders(kitchen), await orders(kitchen)
+    for wire in (leaves, stays):
+        wire.puts(b"GET /slow HTTP/1.1\r\nHost: here\r\n\r\n")
+    await becomes(lambda: server.requests_count == 4)
+
+    leaves.cut()
+    await becomes(lambda: [bool(one.transport) for one in server.connections].count(True) == 1)
+    assert kitchen.served == ["hello", "hello"]
+    await kitchen.runner.cleanup()
+
+    await stays.ended()
+    await becomes(lambda: kitchen.served[2:] == ["cancelled", "cancelled"])
 
 
 def test_the_mask_is_taken_off_where_it_is() -> None:
