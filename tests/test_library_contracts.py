@@ -201,6 +201,8 @@ async def test_aiohttp_lets_a_request_be_answered_beside_its_own_task(kitchen: K
     await becomes(lambda: kitchen.server.requests_count == 6)
     wire.puts(b"GET /b HTTP/1.1\r\nHost: here\r\n\r\n")
     wire.puts(b"GET /c HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    (connection,) = kitchen.server.connections
+    await becomes(lambda: len(connection._messages) == 2)
     kitchen.may_serve.set()
     for dish in (b"slow", b"b", b"c"):
         status, headers = await wire._heads()
