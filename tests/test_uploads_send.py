@@ -399,8 +399,8 @@ async def test_files_cost_a_page_no_more_looks_at_the_database(
     looks = []
 
     def counted(look: Any) -> Any:
-        async def run(statement: str, *values: Any) -> Any:
-            looks.append(statement)
+        async def run(statement: Any, *values: Any) -> Any:
+            looks.append(statement if isinstance(statement, str) else statement(sql.dialect()))
             return await look(statement, *values)
 
         return run
