@@ -268,6 +268,11 @@ class DatabaseSettings(Section):
             "synchronous": "FULL",
             "foreign_keys": "ON",
             "busy_timeout": 5000,
+            # A log that keeps its size is written over in place: no blocks are given out for a
+            # commit, and what many commits change in one page goes to the file once.
+            "wal_autocheckpoint": 4_000,
+            "journal_size_limit": 67_108_864,
+            "cache_size": -16_000,
         }
         return {"engine": "tortoise.backends.sqlite", "credentials": credentials}
 

@@ -70,11 +70,11 @@ class Entry:
     id: str = field(default_factory=new_id)
     waiter: Waiter = field(init=False)
     due: float = field(init=False)
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Return how much of what may wait it is."""
-        return len(self.content) + len(self.metadata)
+    def __post_init__(self) -> None:
+        """Count it among what may wait."""
+        self.size = len(self.content) + len(self.metadata)
 
 
 class AwayError(UnavailableError):
