@@ -9,18 +9,20 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt.types import Options
 
 from server import clock
 from server.config import AuthSettings
@@ -42,17 +44,8 @@ VERIFIED = 10_000
 _RSA_BITS = 2_048
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999, after which no date can be written
 _BY_RANK = (UserRole.SERVICE, UserRole.ADMIN, UserRole.AGENT, UserRole.CLIENT)
-# Only the signature is left to the library: the claims are judged by our clock and our rules.
-_SIGNATURE_ONLY: Options = {
-    "verify_signature": True,
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-    "verify_aud": False,
-    "verify_iss": False,
-    "verify_sub": False,
-    "verify_jti": False,
-}
+_HEADERS = 256
+"""How many first parts of tokens are remembered: one issuer writes the same before each token."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,12 +63,40 @@ class Identity:
     expires_at_ms: int
 
 
+class _Parts(NamedTuple):
+    """A token taken apart, of which nothing is proved."""
+
+    header: Mapping[str, Any]
+    signed: bytes
+    claims: bytes
+    signature: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key and the one algorithm that it is used with."""
+    """A key and the one algorithm that it is used with; ValueError says why it is none.
+
+    Only signatures are left to the library: what they prove is judged by our clock and our rules.
+    The library prepares a key for each token anew, which costs more than the signature.
+    """
 
     algorithm: str
     material: PublicKey | str
+    _prepared: Any = field(init=False, repr=False, compare=False)
+    _verify: Callable[[bytes, Any, bytes], bool] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the key, once."""
+        algorithm = jwt.get_algorithm_by_name(self.algorithm)
+        try:
+            object.__setattr__(self, "_prepared", algorithm.prepare_key(self.material))
+        except jwt.PyJWTError as error:
+            raise ValueError(str(error)) from error
+        object.__setattr__(self, "_verify", algorithm.verify)
+
+    def has_signed(self, signed: bytes, signature: bytes) -> bool:
+        """Return whether a signature is by this key and of these bytes."""
+        return self._verify(signed, self._prepared, signature)
 
     @classmethod
     def of(cls, material: object) -> Self:
@@ -120,6 +141,10 @@ class Tokens:
         """Read the configured key; SettingsError when there is none that can be used."""
         self._settings = settings
         self._keys = _configured_keys(settings)
+        # By what the claim may say; where two roles share a word, the higher one counts.
+        self._roles = {
+            name: role for role in reversed(_BY_RANK) for name in _role_names(settings, role)
+        }
         # By the hash of the token, so that no token lies in memory longer than its request; the
         # least recently used first.
         self._verified: dict[bytes, _Verified] = {}
@@ -135,10 +160,10 @@ class Tokens:
         if known is not None and self._still_holds(known):
             self._verified[digest] = known
             return known.identity
-        header = _header(token)
-        key = await self._keys.find(header)
+        parts = _parts(token)
+        key = await self._keys.find(parts.header)
         edition = self._keys.edition()
-        claims = _signed_claims(token, key)
+        claims = _signed_claims(parts, key)
         self._check_audience(claims)
         expires_at_ms = self._check_times(claims)
         identity = self._identity(claims, expires_at_ms)
@@ -196,10 +221,8 @@ class Tokens:
     def _role(self, value: Any) -> UserRole | None:
         """Return the role of the highest rank that the claim names."""
         given = value if isinstance(value, list) else [value]
-        for role in _BY_RANK:
-            if any(name in given for name in _role_names(self._settings, role)):
-                return role
-        return None
+        named = {self._roles.get(name) for name in given if isinstance(name, str)}
+        return next((role for role in _BY_RANK if role in named), None)
 
 
 def issue(
@@ -240,25 +263,59 @@ def _role_name(auth: AuthSettings, role: UserRole) -> str:
     return names[0]
 
 
-def _header(token: str) -> dict[str, Any]:
-    """Return what an unverified token says about its key."""
+def _parts(token: str) -> _Parts:
+    """Take a token apart; raises UnauthorizedError for what is none."""
     if len(token) > TOKEN_CHARS:
         raise UnauthorizedError(reason=f"the token is longer than {TOKEN_CHARS} characters")
     try:
-        header = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError) as error:
+        signed, _, signature = token.encode("ascii").rpartition(b".")
+        head, _, claims = signed.partition(b".")
+        return _Parts(_header(head), signed, _decoded(claims), _decoded(signature))
+    except ValueError as error:
         raise UnauthorizedError(reason=f"this is not a token: {error}") from None
-    if "crit" in header:
-        raise UnauthorizedError(reason="the token asks for extensions (crit)")
-    return header
 
 
-def _signed_claims(token: str, key: Key) -> dict[str, Any]:
+@lru_cache(maxsize=_HEADERS)
+def _header(head: bytes) -> Mapping[str, Any]:
+    """Return what a token says about its key; ValueError if it says nothing we understand."""
+    header = orjson.loads(_decoded(head))
+    problem = None
+    if not isinstance(header, dict):
+        problem = "its header is no object"
+    elif "crit" in header or header.get("b64", True) is not True:
+        problem = "it asks for extensions (crit)"
+    elif not isinstance(header.get("kid", ""), str):
+        problem = "its key id (kid) is no text"
+    if problem is not None:
+        raise ValueError(problem)
+    return dict(header)
+
+
+def _decoded(part: bytes) -> bytes:
+    """Return the bytes that a part stands for; ValueError unless it is the way to write them."""
+    data = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+    written = urlsafe_b64encode(data)
+    # The decoder leaves out what it does not know.
+    if part not in (written.rstrip(b"="), written):
+        message = "it is not base64url"
+        raise ValueError(message)
+    return data
+
+
+def _signed_claims(parts: _Parts, key: Key) -> dict[str, Any]:
     """Return the claims, once the signature is proved to be by this key."""
+    if parts.header.get("alg") != key.algorithm:
+        raise UnauthorizedError(reason=f"the token names another algorithm ({key.algorithm})")
+    if not key.has_signed(parts.signed, parts.signature):
+        raise UnauthorizedError(reason=f"Signature verification failed ({key.algorithm})")
     try:
-        return jwt.decode(token, key.material, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
-    except (jwt.PyJWTError, ValueError) as error:
-        raise UnauthorizedError(reason=f"{error} ({key.algorithm})") from None
+        # Not by orjson, to which a whole number of more than 64 bits is a fraction.
+        claims = json.loads(parts.claims.decode())
+    except (ValueError, RecursionError) as error:
+        raise UnauthorizedError(reason=f"the claims are no JSON: {error}") from None
+    if not isinstance(claims, dict):
+        raise UnauthorizedError(reason="the claims are no object")
+    return claims
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:
@@ -296,9 +353,14 @@ def _user_id(value: Any, claim: str) -> str:
         raise UnauthorizedError(reason=f"the id ({claim}) is neither text nor a whole number")
     if not 1 <= len(value) <= USER_ID_CHARS or value != value.strip():
         raise UnauthorizedError(reason=f"the id ({claim}) is not 1 to {USER_ID_CHARS} characters")
-    if any(_is_control(character) for character in value):
+    if not _is_plain(value) and any(_is_control(character) for character in value):
         raise UnauthorizedError(reason=f"the id ({claim}) has control characters")
     return value
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text certainly has no control characters; most have none."""
+    return text.isascii() and text.isprintable()
 
 
 def _is_control(character: str) -> bool:
@@ -310,7 +372,9 @@ def _name(value: Any) -> str | None:
     """Return the name in one line, cut to its length; None when there is nothing to show."""
     if not isinstance(value, str):
         return None
-    plain = "".join(" " if _is_control(character) else character for character in value)
+    plain = value
+    if not _is_plain(value):
+        plain = "".join(" " if _is_control(character) else character for character in value)
     return " ".join(plain.split())[:NAME_CHARS].strip() or None
 
 
@@ -329,12 +393,20 @@ def _picture(value: Any) -> str | None:
 
 def _configured_keys(settings: AuthSettings) -> Keys:
     if settings.secret:
-        return OneKey(Key("HS256", settings.secret))
+        return OneKey(_secret_key(settings.secret))
     if settings.jwks_url:
         return FetchedKeys(settings.jwks_url)
     if settings.public_key:
         return OneKey(_public_key(settings.public_key_pem()))
     raise SettingsError("auth.secret: is missing, and no other key is given")
+
+
+def _secret_key(secret: str) -> Key:
+    try:
+        return Key("HS256", secret)
+    except ValueError as error:
+        # Such as a public key in another form than PEM, which everybody may know.
+        raise SettingsError(f"auth.secret: cannot be used: {error}") from None
 
 
 def _public_key(pem: str) -> Key:

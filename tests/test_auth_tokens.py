@@ -60,6 +60,16 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def hmac_of(header: Any, payload: str | None = None) -> str:
+    """Return a token of the right secret, whatever its header and its claims are."""
+    head = f"{part(header)}.{part(claims()) if payload is None else payload}"
+    return f"{head}.{encoded(hmac.new(SECRET.encode(), head.encode(), hashlib.sha256).digest())}"
+
+
 def unsigned(algorithm: str) -> str:
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{part(claims())}."
 
@@ -100,6 +110,38 @@ HOSTILE: dict[str, tuple[Callable[[], str], str, str]] = {
     "an id with a NUL": (lambda: signed(sub="e\x00ve"), "unauthorized", "control"),
     "an id with a space before it": (lambda: signed(sub=" eve"), "unauthorized", "id (sub)"),
     "extensions": (lambda: signed(header={"crit": ["b64"]}), "unauthorized", ""),
+    "a payload that is not encoded": (
+        lambda: signed(header={"b64": False}),
+        "unauthorized",
+        "not a token",
+    ),
+    "a key id that is a number": (
+        lambda: hmac_of({"alg": "HS256", "kid": 5}),
+        "unauthorized",
+        "kid",
+    ),
+    "a header that is a list": (lambda: hmac_of(["HS256"]), "unauthorized", "header"),
+    "a header that is nested deeply": (
+        lambda: f"{encoded(b'[' * 4_000)}.{part(claims())}.",
+        "unauthorized",
+        "not a token",
+    ),
+    "claims that are nested deeply": (
+        lambda: hmac_of({"alg": "HS256"}, encoded(b"[" * 4_000)),
+        "unauthorized",
+        "claims",
+    ),
+    "a letter beside the alphabet": (
+        lambda: signed().replace(".", ".!", 1),
+        "unauthorized",
+        "not a token",
+    ),
+    "a signature written in another way": (
+        lambda: signed() + "====",
+        "unauthorized",
+        "not a token",
+    ),
+    "letters of another alphabet": (lambda: signed() + "é", "unauthorized", "not a token"),
     "two parts": (lambda: "a.b", "unauthorized", "not a token"),
     "no JSON": (lambda: "!!!.???.###", "unauthorized", "not a token"),
     "letters": (lambda: "letters", "unauthorized", "not a token"),
@@ -393,6 +435,31 @@ async def test_a_key_of_another_name_or_purpose_does_not_count(key_set: KeySet, 
     for token in (by("one", OTHER_RSA), by("encrypts", OTHER_RSA), signed()):
         status, _, _ = await town.person("eve", token=token).call("GET", "me/")
         assert status == 401
+
+
+async def test_a_key_that_is_replaced_under_its_name_is_not_believed_any_more(
+    key_set: KeySet, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_set.adds("one", RSA)
+    old = signed(RSA, "RS256", {"kid": "one"})
+    assert (await town.person("eve", token=old).get("me/"))["id"] == "eve"
+    key_set.keys.clear()
+    key_set.adds("one", OTHER_RSA)
+    key_set.adds("two", OTHER_RSA)
+    later = clock.now_ms() + 11_000
+    monkeypatch.setattr(clock, "now_ms", lambda: later)
+    # An unknown key makes the server look for it, and see what else is new.
+    two = signed(OTHER_RSA, "RS256", {"kid": "two"}, sub="ann")
+    assert (await town.person("ann", token=two).get("me/"))["id"] == "ann"
+
+    fresh = signed(OTHER_RSA, "RS256", {"kid": "one"}, sub="bob")
+    assert (await town.person("bob", token=fresh).get("me/"))["id"] == "bob"
+    for token in (old, signed(RSA, "RS256", {"kid": "one"}, sub="tom")):
+        status, answer, _ = await town.person("eve", token=token).call("GET", "me/")
+        assert (status, answer["error"]["code"]) == (401, "unauthorized")
+        with pytest.raises(Refused) as refused:
+            await town.person("eve", token=token).connects()
+        assert refused.value.code == "unauthorized"
 
 
 async def test_while_the_address_is_down_the_answer_is_unavailable(
