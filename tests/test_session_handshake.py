@@ -1,5 +1,6 @@
 """Coming in: the order of the first frames, and nothing lost or leaked while somebody comes in."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import pytest
 
 from server.actions import sync
+from server.actions.arrivals import Arrivals
+from server.models import sql
 from tests.doors import PlainDevice, fields
 from tests.eventually import becomes, is_gone, sessions
 from tests.people import Device, Person, Refused, Town
 
 Happening = Callable[[], Awaitable[Any]]
+Points = list[tuple[Any, str]]
 
 TOLD = ("after the heads are read", "after the snapshot")
 """Too late for the hello: what happens then is told after it."""
@@ -24,6 +28,12 @@ WINDOWS = (
 )
 
 
+# Who comes in with cursors is told where everything stands by their `sync`.
+_MEMBERSHIPS: Points = [(Arrivals, "person")]
+_SNAPSHOT: Points = [(Arrivals, "standing"), (sync, "opening")]
+_HEADS: Points = [(Arrivals, "standing"), (sync, "_look")]
+
+
 class Window:
     """Lets something happen once, at a named point of the next handshake."""
 
@@ -31,25 +41,47 @@ class Window:
         self._patch = patch
 
     def at(self, point: str, happening: Happening) -> None:
-        target, name, before = {
-            "before the memberships are read": (sync, "arrival", True),
-            "after the memberships are read": (sync, "arrival", False),
-            "after hosting": (sync, "opening", True),
-            "after the heads are read": (sync, "_look", False),
-            "after the snapshot": (sync, "opening", False),
+        where, before = {
+            "before the memberships are read": (_MEMBERSHIPS, True),
+            "after the memberships are read": (_MEMBERSHIPS, False),
+            "after hosting": (_SNAPSHOT, True),
+            "after the heads are read": (_HEADS, False),
+            "after the snapshot": (_SNAPSHOT, False),
         }[point]
-        original = getattr(target, name)
+        originals = [getattr(target, name) for target, name in where]
 
-        async def wrapped(*args: Any, **kwargs: Any) -> Any:
-            self._patch.setattr(target, name, original)
-            if before:
-                await happening()
-            result = await original(*args, **kwargs)
-            if not before:
-                await happening()
-            return result
+        def patched(original: Any) -> Any:
+            async def wrapped(*args: Any, **kwargs: Any) -> Any:
+                for (target, name), one in zip(where, originals, strict=True):
+                    self._patch.setattr(target, name, one)
+                if before:
+                    await happening()
+                result = await original(*args, **kwargs)
+                if not before:
+                    await happening()
+                return result
 
-        self._patch.setattr(target, name, wrapped)
+            return wrapped
+
+        for (target, name), original in zip(where, originals, strict=True):
+            self._patch.setattr(target, name, patched(original))
+
+
+Coming = Callable[[Person], Awaitable[Device]]
+
+
+@pytest.fixture(params=["with cursors", "with a token alone"])
+def coming(request: pytest.FixtureRequest) -> Coming:
+    """How somebody comes in: what they are told is read by different statements."""
+
+    async def connects(person: Person) -> Device:
+        if request.param == "with cursors":
+            return await person.connects()
+        device = Device(person)
+        await device.open({"token": person.token})
+        return device
+
+    return connects
 
 
 @pytest.fixture
@@ -114,12 +146,12 @@ async def test_without_cursors_there_is_no_sync(bob: Person) -> None:
 
 @pytest.mark.parametrize("point", WINDOWS)
 async def test_a_message_of_the_handshake_comes_after_the_hello_and_once(
-    window: Window, ada: Person, bob: Person, point: str
+    window: Window, coming: Coming, ada: Person, bob: Person, point: str
 ) -> None:
     talk = await ada.creates("direct", bob)
     window.at(point, lambda: ada.says(talk, "Just now"))
 
-    his = await bob.connects()
+    his = await coming(bob)
 
     assert [raw[:2] for raw in his.raw[:3]][:2] == ["0{", "40"]
     assert json.loads(his.raw[2][2:])[0] == "session:ready"
@@ -132,14 +164,14 @@ async def test_a_message_of_the_handshake_comes_after_the_hello_and_once(
 
 @pytest.mark.parametrize("point", WINDOWS)
 async def test_who_is_removed_in_the_handshake_hears_nothing_more(
-    window: Window, ada: Person, bob: Person, cleo: Person, point: str
+    window: Window, coming: Coming, ada: Person, bob: Person, cleo: Person, point: str
 ) -> None:
     talk = await ada.creates("group", bob, cleo)
     hers = await cleo.connects()
     path = f"conversations/{talk['id']}/participants/bob/"
     window.at(point, lambda: ada.delete(path))
 
-    his = await bob.connects()
+    his = await coming(bob)
     await ada.says(talk, "He is gone")
 
     told = point in TOLD
@@ -152,13 +184,13 @@ async def test_who_is_removed_in_the_handshake_hears_nothing_more(
 
 @pytest.mark.parametrize("point", WINDOWS)
 async def test_who_is_removed_in_the_handshake_hears_nothing_though_nobody_else_listens(
-    window: Window, ada: Person, bob: Person, point: str
+    window: Window, coming: Coming, ada: Person, bob: Person, point: str
 ) -> None:
     talk = await ada.creates("group", bob)
     path = f"conversations/{talk['id']}/participants/bob/"
     window.at(point, lambda: ada.delete(path))
 
-    his = await bob.connects()
+    his = await coming(bob)
     await ada.says(talk, "He is gone")
 
     told = point in TOLD
@@ -169,14 +201,14 @@ async def test_who_is_removed_in_the_handshake_hears_nothing_though_nobody_else_
 
 @pytest.mark.parametrize("point", WINDOWS)
 async def test_who_is_added_in_the_handshake_hears_all_from_there_on(
-    window: Window, ada: Person, bob: Person, cleo: Person, point: str
+    window: Window, coming: Coming, ada: Person, bob: Person, cleo: Person, point: str
 ) -> None:
     other = await ada.creates("direct", bob)
     talk = await ada.creates("group", cleo)
     path = f"conversations/{talk['id']}/participants/"
     window.at(point, lambda: ada.post(path, {"user_ids": ["bob"]}))
 
-    his = await bob.connects()
+    his = await coming(bob)
     said = await ada.says(talk, "Welcome")
 
     told = point in TOLD
@@ -191,7 +223,7 @@ async def test_who_is_added_in_the_handshake_hears_all_from_there_on(
 
 @pytest.mark.parametrize("point", WINDOWS)
 async def test_who_is_removed_and_added_again_in_the_handshake_stays_in(
-    window: Window, ada: Person, bob: Person, point: str
+    window: Window, coming: Coming, ada: Person, bob: Person, point: str
 ) -> None:
     talk = await ada.creates("group", bob)
     path = f"conversations/{talk['id']}/participants/"
@@ -202,7 +234,7 @@ async def test_who_is_removed_and_added_again_in_the_handshake_stays_in(
 
     window.at(point, out_and_in)
 
-    his = await bob.connects()
+    his = await coming(bob)
     await ada.says(talk, "Still here?")
 
     names = await his.heard_names()
@@ -349,7 +381,7 @@ async def test_a_failure_while_coming_in_to_a_conversation_says_whether_to_try_a
         async def fails(*_: Any, failure: Exception = failure, **__: Any) -> Any:
             raise failure
 
-        monkeypatch.setattr(sync, "arrival", fails)
+        monkeypatch.setattr(Arrivals, "person", fails)
         his = PlainDevice(bob, talk["id"])
         with pytest.raises(Refused) as refused:
             await his.open(fields(bob))
@@ -558,6 +590,7 @@ async def test_a_failure_in_the_handshake_is_answered(
     async def fails(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the database fell over")
 
+    monkeypatch.setattr(Arrivals, "standing", fails)
     monkeypatch.setattr(sync, "opening", fails)
     with pytest.raises(Refused) as refused:
         await bob.connects()
@@ -568,13 +601,66 @@ async def test_a_failure_in_the_handshake_is_answered(
     assert sessions(town, "bob") == 0
 
 
+@pytest.mark.logs_errors
+async def test_a_failure_for_one_who_comes_in_is_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    original = sql.read
+
+    async def read(statement: str, *values: Any) -> Any:
+        if "eve" in str(values[0]):
+            raise RuntimeError("her row fell over")
+        return await original(statement, *values)
+
+    monkeypatch.setattr(sql, "read", read)
+    coming = (ada.connects(), town.person("eve").connects(), bob.connects())
+    hers, refused, his = await asyncio.gather(*coming, return_exceptions=True)
+
+    assert isinstance(refused, Refused)
+    assert refused.code == "internal"
+    for device in (hers, his):
+        assert isinstance(device, Device)
+        assert list(device.ready["joined"]) == [talk["id"]]
+
+
+async def test_those_who_come_while_another_comes_in_are_read_together(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    others = [town.person(f"person-{number}") for number in range(5)]
+    for one in others:
+        await one.get("me/")
+    original, first, reads = sql.read, asyncio.Event(), list[str]()
+
+    async def read(statement: str, *values: Any) -> Any:
+        if "recent" in statement:
+            reads.append(str(values[0]))
+            if len(reads) == 1:
+                await first.wait()
+        return await original(statement, *values)
+
+    monkeypatch.setattr(sql, "read", read)
+    coming = [asyncio.create_task(ada.connects())]
+    await becomes(lambda: len(reads) == 1)
+    coming += [asyncio.create_task(one.connects()) for one in (bob, *others)]
+    await becomes(lambda: len(town.node.feed._people) == 7)
+    first.set()
+    devices = await asyncio.gather(*coming)
+
+    assert len(reads) == 2
+    assert [list(device.ready["joined"]) for device in devices] == [[talk["id"]]] * 2 + [[]] * 5
+    for device, person in zip(devices, (ada, bob, *others), strict=True):
+        assert device.ready["user"]["id"] == person.id
+
+
 async def test_a_database_that_does_not_answer_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, town: Town, bob: Person
 ) -> None:
     async def gone(*_: Any, **__: Any) -> Any:
         raise OSError("connection refused")
 
-    monkeypatch.setattr(sync, "arrival", gone)
+    monkeypatch.setattr(Arrivals, "person", gone)
     with pytest.raises(Refused) as refused:
         await bob.connects()
 

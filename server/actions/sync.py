@@ -9,20 +9,18 @@ and in a third if the caller's own list did. What changes between the steps has 
 that the first one found, so it is left to the events that tell of it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from server import journal
 from server.actions import views
-from server.auth import Identity
+from server.actions.arrivals import Heads
 from server.clock import now_ms
 from server.models import shapes, sql
 from server.models.conversation import room_conversation
-from server.models.participant import receipt
-from server.models.user import user
 from server.permissions import Call
 from server.schemas.requests import Sync
 
@@ -48,33 +46,14 @@ class _Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """Who comes, as stored, and where their seats may be, the most wanted first."""
-
-    profile: dict[str, Any] | None
-    user_seq: int
-    seats: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Where conversations of a person stand, as of one moment."""
-
-    epoch: str
-    user_seq: int
-    heads: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class _Look:
     """What one step has read."""
 
     heads: Heads
     unread: int
-    mine: dict[str, dict[str, Any]] = field(default_factory=dict)
-    receipts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    users: list[dict[str, Any]] = field(default_factory=list)
-    personal: list[dict[str, Any]] = field(default_factory=list)
+    mine: dict[str, dict[str, Any]]
+    users: orjson.Fragment
+    personal: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +67,6 @@ class _Changes:
     known: set[str]
 
 
-async def arrival(identity: Identity, named: Sequence[str], *, joined: int) -> Arrival:
-    """Return the person of a token and their conversations: named ones, then the most recent.
-
-    Nothing is known of other people's conversations, named or not.
-    """
-    recent = (
-        "SELECT k.id FROM (SELECT * FROM (SELECT p.conversation_id AS id, p.last_activity_at AS at "
-        "FROM participants p WHERE p.user_id = $1 AND p.is_active "
-        "AND p.last_activity_at IS NOT NULL "
-        "ORDER BY p.last_activity_at DESC, p.conversation_id DESC LIMIT $2) r "
-        "UNION ALL SELECT c.id, c.last_activity_at FROM participants p "
-        "JOIN conversations c ON c.id = p.conversation_id "
-        "WHERE p.user_id = $1 AND p.is_active AND p.last_activity_at IS NULL) k "
-        "ORDER BY k.at DESC, k.id DESC LIMIT $2"
-    )
-    asked = (
-        "SELECT p.conversation_id AS id FROM participants p WHERE p.user_id = $1 AND p.is_active "
-        f"AND p.conversation_id IN {sql.each('$3')}"
-    )
-    people, latest, present = await sql.together(
-        [identity.user_id, joined, sql.texts(named)],
-        "SELECT u.id, u.name, u.avatar_url, u.role, u.metadata, u.user_seq FROM users u "
-        "WHERE u.id = $1",
-        recent,
-        asked,
-    )
-    mine = {row["id"] for row in present}
-    first = [id_ for id_ in named if id_ in mine]
-    return Arrival(
-        profile=people[0] if people else None,
-        user_seq=people[0]["user_seq"] if people else 0,
-        seats=list(dict.fromkeys([*first, *(row["id"] for row in latest)])),
-    )
-
-
 async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the answer to `sync`, and where its conversations stood when it was read.
 
@@ -134,28 +78,23 @@ async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, i
 
 
 async def opening(
-    call: Call, request: Sync | None, *, seats: Sequence[str], after: int
-) -> tuple[Heads, dict[str, Any] | None, int]:
-    """Return, as of one moment, what a new connection needs: heads, sync answer, unread total.
+    call: Call, request: Sync, *, seats: Sequence[str], after: int
+) -> tuple[Heads, dict[str, Any]]:
+    """Return, as of one moment, the heads that a new connection begins with, and its answer.
 
-    Heads are those of the seats that are the person's, and of conversations in which anything about
-    their membership has changed after this number of theirs.
+    Heads are those that `Arrivals.standing` returns to whoever asks for nothing.
     """
     look = await _look(call, request, seats, after)
-    answered = None if request is None else await _reply(call, request, look)
-    return look.heads, answered, look.unread
+    return look.heads, await _reply(call, request, look)
 
 
-async def _look(call: Call, request: Sync | None, seats: Sequence[str], after: int) -> _Look:
+async def _look(call: Call, request: Sync, seats: Sequence[str], after: int) -> _Look:
     """Read, as of one moment, where everything stands."""
     limits = call.settings.limits
     values: list[Any] = [call.caller.user_id, now_ms(), sql.texts(seats), after]
-    statements = [*_STANDING, _heads()]
-    if request is not None:
-        values += [sql.texts(list(request.cursors)), limits.broadcast_members]
-        values += [-1 if request.user_seq is None else request.user_seq, request.epoch or ""]
-        statements += _asked()
-    rows = await sql.together(values, *statements)
+    values += [sql.texts(list(request.cursors)), limits.broadcast_members]
+    values += [-1 if request.user_seq is None else request.user_seq, request.epoch or ""]
+    rows = await sql.together(values, *_STANDING, _heads(), *_asked())
     standing, unread, heads = rows[0][0], rows[1][0], rows[2]
     found = Heads(
         epoch=standing["epoch"],
@@ -163,20 +102,19 @@ async def _look(call: Call, request: Sync | None, seats: Sequence[str], after: i
         heads={row["id"]: row["head"] for row in heads},
     )
     total = views.capped(int(unread["total"]), limits.unread_max)
-    if request is None:
-        return _Look(found, total)
-    mine, marks, users, personal = rows[3:]
-    receipts: dict[str, list[dict[str, Any]]] = {}
-    for row in marks:
-        receipts.setdefault(row["conversation_id"], []).append(receipt(row))
+    mine, users, personal = rows[3:]
     return _Look(
         found,
         total,
         mine={row["id"]: row for row in mine},
-        receipts=receipts,
-        users=[user(row) for row in users],
+        users=_list(users[0]["users"]),
         personal=personal,
     )
+
+
+def _list(items: str | None) -> orjson.Fragment:
+    """Return the list of what the database wrote as JSON."""
+    return orjson.Fragment(f"[{items or ''}]")
 
 
 # `$1` is the person, `$2` the time.
@@ -214,19 +152,19 @@ def _asked() -> tuple[str, ...]:
         "CASE WHEN $7 > (SELECT user_seq FROM users WHERE id = $1) OR ($8 <> '' AND $8 <> "
         "(SELECT value FROM installation WHERE key = 'epoch')) THEN 0 ELSE CAST($7 AS bigint) END"
     )
-    names = "u.id, u.name, u.avatar_url, u.role, u.metadata"
+    receipts = sql.joined(
+        sql.as_text(shapes.receipt("r")),
+        "participants r WHERE r.conversation_id = c.id AND r.is_active",
+        order="r.user_id",
+    )
+    others = (
+        "(SELECT * FROM users WHERE id IN (SELECT r.user_id FROM participants r "
+        f"WHERE r.conversation_id IN (SELECT c.id {mine}) AND r.is_active) "
+        f"ORDER BY id LIMIT {_PROFILES}) u"
+    )
     return (
-        f"SELECT c.* {mine}",
-        (
-            "SELECT r.conversation_id, r.user_id, r.read_seq, r.delivered_seq FROM participants r "
-            f"WHERE r.conversation_id IN (SELECT c.id {mine} AND c.participants_count <= $6) "
-            "AND r.is_active ORDER BY r.conversation_id, r.user_id"
-        ),
-        (
-            f"SELECT {names} FROM users u WHERE u.id IN (SELECT r.user_id FROM participants r "
-            f"WHERE r.conversation_id IN (SELECT c.id {mine}) AND r.is_active) "
-            f"ORDER BY u.id LIMIT {_PROFILES}"
-        ),
+        f"SELECT c.*, CASE WHEN c.participants_count <= $6 THEN {receipts} END AS receipts {mine}",
+        f"SELECT {sql.joined(sql.as_text(shapes.user('u')), others, order='u.id')} AS users",
         (
             "SELECT * FROM (SELECT p.user_seq, p.conversation_id, p.is_active, NULL AS hidden "
             f"FROM participants p WHERE p.user_id = $1 AND p.user_seq > {after} UNION ALL "
@@ -293,7 +231,7 @@ def _entry(look: _Look, id_: str) -> dict[str, Any]:
         "event_seq": look.mine[id_]["head"],
         "messages": [],
         "participants": [],
-        "receipts": look.receipts.get(id_, []),
+        "receipts": _list(look.mine[id_]["receipts"]),
         "has_more": False,
     }
 

@@ -414,15 +414,24 @@ async def profiles(conversation_ids: Sequence[str], *, limit: int) -> list[dict[
 
 
 _UNREAD_NOW = f"CASE WHEN c.countable > p.read_countable THEN {UNREAD} ELSE 0 END"
-UNREAD_TOTALS = (
-    "SELECT COALESCE(SUM(k.unread), 0) AS total, "
-    "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0) AS waiting "
-    f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked FROM participants p "
-    "JOIN conversations c ON c.id = p.conversation_id "
-    f"WHERE p.user_id = $1 AND p.is_active AND (c.countable > p.read_countable OR p.marked_unread) "
-    f"AND NOT {ARCHIVED}) k"
-)
-"""The unread messages and conversations of person `$1` at the time `$2`, without archived ones."""
+
+
+def unread_of(person: str) -> str:
+    """Return the unread messages and conversations of a person at the time `$2`: one row.
+
+    Archived conversations do not count.
+    """
+    return (
+        "SELECT COALESCE(SUM(k.unread), 0) AS total, "
+        "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0) AS waiting "
+        f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked FROM participants p "
+        "JOIN conversations c ON c.id = p.conversation_id "
+        f"WHERE p.user_id = {person} AND p.is_active "
+        f"AND (c.countable > p.read_countable OR p.marked_unread) AND NOT {ARCHIVED}) k"
+    )
+
+
+UNREAD_TOTALS = unread_of("$1")
 
 
 async def unread_totals(user_id: str, *, unread_max: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from server.actions import people, sync
+from server.actions.arrivals import Arrivals, Heads
 from server.auth import Identity, Tokens
 from server.clock import now_ms, to_text
 from server.dispatch import DEADLINE_S, Dispatcher
@@ -86,6 +87,7 @@ class Lobby:
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
+        self._arrivals = Arrivals(dispatcher.settings.limits)
         # The same bytes in each hello.
         self._limits = orjson.Fragment(orjson.dumps(dispatcher.settings.limits.to_wire()))
 
@@ -180,7 +182,7 @@ class Lobby:
         if session.about is not None:
             named = [session.about]
         self._feed.expect_person(session.user_id)
-        came = await sync.arrival(identity, named, joined=limits.joined)
+        came = await self._arrivals.person(session.user_id, named)
         if came.profile is None or not people.agrees(identity, came.profile):
             return None
         self._feed.place_person(session.user_id, came.user_seq)
@@ -190,17 +192,19 @@ class Lobby:
         for conversation_id in reversed(seats):
             self._hub.seat(session, conversation_id)
         await self._feed.host(seats)
-        call = Call(session.caller, self._dispatcher.settings)
-        heads, answer, unread_total = await sync.opening(
-            call, asked, seats=seats, after=came.user_seq
-        )
+        if asked is None:
+            heads, unread_total = await self._arrivals.standing(
+                session.user_id, seats=seats, after=came.user_seq
+            )
+            more: dict[str, Any] = {"unread_total": unread_total}
+        else:
+            call = Call(session.caller, self._dispatcher.settings)
+            heads, answer = await sync.opening(call, asked, seats=seats, after=came.user_seq)
+            more = {"unread_total": answer["unread_total"], "sync": answer}
         self._seat_late(session, {k: v for k, v in heads.heads.items() if k not in seats})
         if session.about is not None and session.about not in heads.heads:
             raise NotFoundError
-        ready = self._ready(session, identity, user, heads)
-        ready["unread_total"] = unread_total
-        if answer is not None:
-            ready["sync"] = answer
+        ready = {**self._ready(session, identity, user, heads), **more}
         return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
 
     def _seat_late(self, session: Session, heads: Mapping[str, int]) -> None:
@@ -212,7 +216,7 @@ class Lobby:
                 self._hub.seat(session, conversation_id)
 
     def _ready(
-        self, session: Session, identity: Identity, user: dict[str, Any], heads: sync.Heads
+        self, session: Session, identity: Identity, user: dict[str, Any], heads: Heads
     ) -> dict[str, Any]:
         return {
             "session_id": session.id,
