@@ -23,6 +23,8 @@ from server.realtime.websocket import framed
 
 PATH = "socket.io"
 
+_CONNECTED = '0{"sid":"%s"}'
+"""Socket.IO's CONNECT, to somebody whose name for the library is known to be plain."""
 _SEPARATOR = "\x1e"
 _PACKETS = 16
 """The packets of one payload: what the library takes."""
@@ -76,7 +78,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         if connection.is_gone:
             return
         sid = await self.manager.connect(connection.eio_sid, "/")
-        connection.welcome(Packet(socketio_packet.CONNECT, data={"sid": sid}).encode())
+        connection.welcome(_CONNECTED % sid)
 
     # Going
 

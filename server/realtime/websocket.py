@@ -213,7 +213,10 @@ class WebSocket(asyncio.Protocol):
             rest = self._rest = bytearray((rest or b"")[self._at :])
             self._at = 0
         rest += data
-        if len(rest) >= self._needed and not self._is_held:
+        if self._is_held:
+            if self.transport is not None:
+                self.transport.pause_reading()
+        elif len(rest) >= self._needed:
             self._rest = None
             self._read(bytes(rest), 0)
 
@@ -334,10 +337,12 @@ class WebSocket(asyncio.Protocol):
         return self._is_held
 
     def hold(self) -> None:
-        """Stop reading, after the frame that is being taken."""
+        """Stop reading, after the frame that is being taken.
+
+        The transport is stopped by what comes then, if anything does: nearly nobody sends more
+        before they are in, and stopping and going on are two system calls each.
+        """
         self._is_held = True
-        if self.transport is not None:
-            self.transport.pause_reading()
 
     def read_on(self) -> None:
         """Read again, first what came before."""
