@@ -42,9 +42,6 @@ from server.realtime.websocket import Turn
 from server.rest import BASE, Rest
 from server.uploads import Uploads
 
-_COLLECTED_EVERY = 10_000
-"""How many new objects make the collector look; what it may find late is a few megabytes."""
-
 _SETTLE_S = 2.0
 """How long a stop waits for what was accepted; longer work than that has no answer to give."""
 
@@ -73,17 +70,6 @@ def serve(settings: Settings, *, demo: bool) -> None:
         asyncio.run(_serve(settings, with_demo=demo))
 
 
-def _spare_collector() -> None:
-    """Let the collector of circles pass over the program itself, and look seldom at the rest.
-
-    A connection is some fifty objects that make no circle. As Python comes, many who connect let
-    it search everything again and again, with the whole server standing still.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_EVERY, 20, 20)
-
-
 def migrate(settings: Settings) -> None:
     """Bring the tables up to date."""
 
@@ -101,7 +87,6 @@ async def _serve(settings: Settings, *, with_demo: bool) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     async with running(settings) as node:
-        _spare_collector()
         if with_demo:
             await demo.fill(node.dispatcher, node.intake)
             demo.print_links(settings, node.port)
@@ -114,8 +99,8 @@ async def _serve(settings: Settings, *, with_demo: bool) -> None:
 def _collect_less() -> None:
     """Spare the collector of cycles what lives as long as the process.
 
-    What a request makes is freed without it. With Python's own thresholds it looked at everything
-    that is connected again and again, for about a twentieth of all time.
+    What a request or a connection makes is freed without it: there are no circles in it. With
+    Python's own thresholds it looked at everything that is connected again and again.
     """
     gc.collect()
     gc.freeze()

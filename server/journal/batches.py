@@ -36,6 +36,7 @@ DEADLINE_S = 5.0
 
 _MOST = 256
 _MOST_BYTES = 1_048_576
+_MANY = 16
 _SESSIONS = 2
 _PATIENT = 2
 _TRIES = 5
@@ -164,6 +165,9 @@ class Journal:
                     await self._news()
                 elif store.is_open:
                     await self._write(store, batch)
+                    if len(batch) >= _MANY:
+                        # Let what has come meanwhile be in the next one.
+                        await asyncio.sleep(0)
                 else:
                     await self._reach(store, batch)
             except Exception:
