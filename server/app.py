@@ -81,6 +81,16 @@ def migrate(settings: Settings) -> None:
     log.info("the database is up to date")
 
 
+def begin_epoch(settings: Settings) -> None:
+    """Tell nodes and clients that the database was replaced by an older copy of itself."""
+
+    async def work() -> str:
+        async with database.opened(settings):
+            return await database.begin_epoch()
+
+    log.info("a new epoch begins", epoch=asyncio.run(work()))
+
+
 async def _serve(settings: Settings, *, with_demo: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -193,6 +203,8 @@ class _House:
             keepalive_timeout=20,
         )
         await self._runner.setup()
+        self.feed.forgets(self._met.forget)
+        await self.feed.open()
         await self._journal.open()
         self._recency.start()
         await _claim(settings, self._sweeper)

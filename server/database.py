@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import TextIO
+from typing import Any, TextIO
 
 from tortoise import Tortoise
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -152,6 +152,27 @@ async def require_schema() -> None:
 async def epoch() -> str:
     """Return what changes when this database is replaced by an older copy of itself."""
     return await _fact("epoch")
+
+
+async def begin_epoch() -> str:
+    """Give the database a new epoch, because it is an older copy of itself; return it."""
+    fresh = new_id()
+    await sql.execute("UPDATE installation SET value = $1 WHERE key = 'epoch'", fresh)
+    return fresh
+
+
+async def follow() -> bool:
+    """Go over to the file that has taken the place of the SQLite file; return whether one has."""
+    reads = reader.present()
+    if reads is None or not await reads.is_elsewhere():
+        return False
+    writes: Any = get_connection("default")
+    # Nobody writes meanwhile.
+    async with writes.acquire_connection():
+        await writes.close()
+        await reads.move()
+        await writes.create_connection(with_db=True)
+    return True
 
 
 async def file_key() -> str:

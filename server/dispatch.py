@@ -145,6 +145,9 @@ class Journal(Protocol):
         What is stored is told by whoever stores it. Raises `UnavailableError`.
         """
 
+    def doubt(self) -> None:
+        """Have what was told compared with what is stored: somebody does not know what is."""
+
     async def settle(self) -> None:
         """Wait until everything that was submitted is decided."""
 
@@ -388,12 +391,19 @@ class Dispatcher:
             raise ValidationFailedError.of("payload", "is nested too deeply") from error
 
     async def _finish(self, work: Awaitable[Outcome]) -> Outcome:
-        outcome = await work
+        try:
+            outcome = await work
+        except Exception as error:
+            if isinstance(database_refusal(error), UnavailableError):
+                # The database went away; perhaps it has stored it, and nobody tells of that.
+                self._journal.doubt()
+            raise
         try:
             self._teller.tell(outcome.events)
         except Exception:
             # The change is stored: its absence on the wire is found by comparing heads.
             log.exception("events could not be told")
+            self._journal.doubt()
         if outcome.gives_up_files:
             self._cleaner.wake()
         return outcome

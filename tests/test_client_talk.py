@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.realtime import feed
+from server.realtime import mender
 from tests.people import Person, Town, all_messages
 from tests.programs import last_report, program, ran, reported
 
@@ -37,8 +37,8 @@ async def test_after_a_busy_day_on_bad_wires_every_device_believes_what_a_fresh_
 async def test_only_what_follows_on_moves_the_cursor_and_a_hole_is_closed_by_one_sync(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, cleo: Person
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_REPAIRED", 3)
-    monkeypatch.setattr(feed, "RESYNC_WITHIN_MS", 50)
+    monkeypatch.setattr(mender, "MOST_REPAIRED", 3)
+    monkeypatch.setattr(mender, "RESYNC_WITHIN_MS", 50)
     bus: Any = town.node.bus
 
     async with program("client_rule.mjs", town.url, ada.token, bob.token) as process:

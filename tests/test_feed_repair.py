@@ -8,8 +8,9 @@ import pytest
 from server.actions import repair
 from server.errors import UnavailableError
 from server.events import Event
-from server.realtime import feed
-from tests.people import Person, Town
+from server.realtime import feed, heads, mender
+from tests.eventually import becomes
+from tests.people import Device, Person, Town
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,13 +47,13 @@ def bus(town: Town, monkeypatch: pytest.MonkeyPatch) -> Bus:
 @pytest.fixture
 def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare heads often, for tests in which nothing else would find a loss."""
-    monkeypatch.setattr(feed, "HEADS_EVERY_S", 0.05)
+    monkeypatch.setattr(heads, "HEADS_EVERY_S", 0.05)
 
 
 @pytest.fixture
 def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never compare heads: what is found must have been found by its successor."""
-    monkeypatch.setattr(feed, "HEADS_EVERY_S", 3_600)
+    monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
 
 
 def numbers(data: dict[str, Any]) -> tuple[int, int]:
@@ -94,7 +95,7 @@ async def test_a_lost_message_is_heard_though_nothing_follows(
 async def test_a_lost_message_is_found_within_two_seconds(
     bus: Bus, ada: Person, bob: Person
 ) -> None:
-    assert feed.HEADS_EVERY_S + feed.PATIENCE_S < 2
+    assert heads.HEADS_EVERY_S + feed.PATIENCE_S < 2
     talk = await ada.creates("direct", bob)
     his = await bob.connects()
     bus.loses()
@@ -270,21 +271,42 @@ async def test_removed_and_back_while_the_bus_was_down(
     await ada.says(talk, "With him")
     await bob.post(f"conversations/{talk['id']}/archive/")
 
-    for device in (his, hers):
-        names = list[str]()
-        async with asyncio.timeout(5):
-            while names.count("message:created") < 4 or (
-                device is his and "conversation:added" not in names
-            ):
-                names += await device.heard_names()
-        room = [name for name in names if name.split(":")[0] in ("message", "participant")]
-        assert room == [
-            "message:created",
-            "message:created",
-            "participant:added",
-            "message:created",
-            "message:created",
-        ]
+    # She hears it all, he only what is for him: when he hears that he is in, he asks for the rest.
+    for device, before in ((hers, ["message:created"] * 2), (his, [])):
+        wanted = [*before, "participant:added", *["message:created"] * 2]
+        await hears_room(device, len(wanted))
+        assert _room(device) == wanted
+        await device.heard()
+
+
+async def hears_room(device: Device, number: int) -> None:
+    await becomes(lambda: len(_room(device)) == number)
+
+
+def _room(device: Device) -> list[str]:
+    return [name for name, data in device.frames if "prev_event_seq" in data]
+
+
+@pytest.mark.usefixtures("no_heads")
+async def test_a_role_that_was_changed_unheard_costs_nobody_a_word(
+    bus: Bus, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("group", bob)
+    his = await bob.connects()
+    bus.loses()
+    await ada.says(talk, "For him")
+    await ada.patch(f"conversations/{talk['id']}/participants/bob/", {"role": "admin"})
+    await ada.says(talk, "And on")
+    await town.node.feed.compare()
+
+    await becomes(lambda: len(_room(his)) == 2)
+    await his.heard()
+    await his.catches_up()
+    shown = his.reference.shown_messages(talk["id"])
+    assert [message["content"] for message in shown][-2:] == ["For him", "And on"]
+    bus.works()
+    await ada.says(talk, "Still there?")
+    assert await his.heard_names() == ["message:created"]
 
 
 async def test_a_late_removal_does_not_end_a_newer_membership(
@@ -364,7 +386,7 @@ async def test_a_lost_personal_event_is_heard_when_the_next_one_comes(
 async def test_a_large_gap_is_not_replayed_but_synced(
     monkeypatch: pytest.MonkeyPatch, bus: Bus, ada: Person, bob: Person, eve: Person
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_REPAIRED", 3)
+    monkeypatch.setattr(mender, "MOST_REPAIRED", 3)
     talk = await ada.creates("direct", bob)
     his, outside = await bob.connects(), await eve.connects()
     bus.loses()
@@ -386,7 +408,7 @@ async def test_a_large_gap_is_not_replayed_but_synced(
 async def test_a_large_gap_with_a_removal_in_it_lets_nothing_through(
     monkeypatch: pytest.MonkeyPatch, bus: Bus, ada: Person, bob: Person, cleo: Person
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_REPAIRED", 3)
+    monkeypatch.setattr(mender, "MOST_REPAIRED", 3)
     talk = await ada.creates("group", bob, cleo)
     his, hers = await bob.connects(), await cleo.connects()
     bus.loses()
@@ -408,7 +430,7 @@ async def test_a_large_gap_with_a_removal_in_it_lets_nothing_through(
 async def test_a_large_personal_gap_asks_for_a_sync(
     monkeypatch: pytest.MonkeyPatch, bus: Bus, town: Town, ada: Person, bob: Person
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_REPAIRED", 3)
+    monkeypatch.setattr(mender, "MOST_REPAIRED", 3)
     his = await bob.connects()
     bus.loses()
     for _ in range(5):
@@ -421,6 +443,84 @@ async def test_a_large_personal_gap_asks_for_a_sync(
     assert resync == {"within_ms": 2_000}
     await his.reference.catch_up(lambda name, data: his.asks(name, **data))
     assert len(his.reference.talks) == 5
+
+
+# Many at once
+
+
+@pytest.mark.usefixtures("no_heads")
+async def test_many_conversations_are_mended_by_one_query(
+    bus: Bus, town: Town, logged: list[dict[str, Any]], ada: Person, bob: Person, eve: Person
+) -> None:
+    talks = [await ada.creates("group", bob) for _ in range(30)]
+    his, outside = await bob.connects(), await eve.connects()
+    bus.loses()
+    said = {(await ada.says(talk, "Lost"))["id"] for talk in talks for _ in range(2)}
+
+    await town.node.feed.compare()
+
+    await becomes(lambda: len(his.frames) == len(said))
+    heard = await his.heard()
+    assert {data["message"]["id"] for _, data in heard} == said
+    assert all(data["prev_event_seq"] == data["event_seq"] - 1 for _, data in heard)
+    repairs = [line for line in logged if line["event"] == "repaired"]
+    assert [(line["lines"], line["events"]) for line in repairs] == [(30, 60)]
+    await outside.hears_nothing()
+
+
+@pytest.mark.usefixtures("no_heads")
+async def test_more_than_one_query_may_bring_is_brought_by_several(
+    monkeypatch: pytest.MonkeyPatch,
+    bus: Bus,
+    town: Town,
+    logged: list[dict[str, Any]],
+    ada: Person,
+    bob: Person,
+) -> None:
+    monkeypatch.setattr(mender, "MOST_REPAIRED", 5)
+    monkeypatch.setattr(mender, "AT_ONCE", 3)
+    talks = [await ada.creates("group", bob) for _ in range(8)]
+    his = await bob.connects()
+    bus.loses()
+    for number, talk in enumerate(talks):
+        for _ in range(1 + 3 * (number in (0, 1))):
+            await ada.says(talk, "Lost")
+
+    await town.node.feed.compare()
+
+    await becomes(lambda: len(his.frames) == 14)
+    await his.heard()
+    repairs = [line for line in logged if line["event"] == "repaired"]
+    assert [sum(line[what] for line in repairs) for what in ("lines", "events")] == [8, 14]
+    assert all(line["lines"] <= 3 and line["events"] <= 5 for line in repairs)
+    assert len(repairs) <= 5
+
+
+@pytest.mark.usefixtures("no_heads")
+async def test_what_cannot_be_read_keeps_nothing_else_from_being_heard(
+    monkeypatch: pytest.MonkeyPatch, bus: Bus, town: Town, ada: Person, bob: Person
+) -> None:
+    talks = [await ada.creates("group", bob) for _ in range(4)]
+    his = await bob.connects()
+    read = repair.conversations
+
+    async def broken(after: dict[str, int], most: int) -> Any:
+        if talks[1]["id"] in after:
+            raise ValueError("a row of it is broken")
+        return await read(after, most)
+
+    monkeypatch.setattr(repair, "conversations", broken)
+    bus.loses()
+    for talk in talks:
+        await ada.says(talk, "Lost")
+
+    await town.node.feed.compare()
+
+    await becomes(lambda: len(his.frames) == 3)
+    monkeypatch.setattr(repair, "conversations", read)
+    await town.node.feed.compare()
+    await becomes(lambda: len(his.frames) == 4)
+    await his.heard()
 
 
 # Order
@@ -452,20 +552,20 @@ async def test_a_repair_waits_while_the_database_is_away(
 ) -> None:
     talk = await ada.creates("direct", bob)
     his = await bob.connects()
-    original, asked = repair.conversation, asyncio.Event()
+    original, asked = repair.conversations, asyncio.Event()
 
     async def gone(*args: Any) -> Any:
         asked.set()
         raise UnavailableError
 
-    monkeypatch.setattr(repair, "conversation", gone)
+    monkeypatch.setattr(repair, "conversations", gone)
     bus.loses("message:created")
     await ada.says(talk, "Lost")
     bus.works()
     await ada.says(talk, "Early")
     await asyncio.wait_for(asked.wait(), 5)
     await his.hears_nothing()
-    monkeypatch.setattr(repair, "conversation", original)
+    monkeypatch.setattr(repair, "conversations", original)
     await town.node.feed.compare()
 
     await his.hears("message:created")

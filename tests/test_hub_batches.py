@@ -76,7 +76,9 @@ class Member:
     """A connection that writes down what reaches it; `careful` says where it must not be direct."""
 
     may_hear = staticmethod(lambda _: True)
-    admitted = dismissed = staticmethod(lambda _: None)
+    admitted = dismissed = start_over = staticmethod(lambda _: None)
+    send_away = staticmethod(lambda: None)
+    is_adrift = False
 
     def __init__(self, name: str, hub: Hub, door: Door = Door.SOCKETIO) -> None:
         self.id = self.user_id = name

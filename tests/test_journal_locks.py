@@ -159,10 +159,19 @@ async def settings(settings: Any, network: Proxy) -> Any:
     return settings.model_copy(update={"database": database})
 
 
+LINGERING = """
+CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER lingers AFTER UPDATE ON messages DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION linger();
+"""
+WAITING = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+
+
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody compare heads unless there is a reason."""
-    monkeypatch.setattr("server.realtime.feed.HEADS_EVERY_S", 60)
+    monkeypatch.setattr("server.realtime.heads.HEADS_EVERY_S", 60)
 
 
 async def test_a_commit_that_nobody_confirmed_is_told_and_found_again(
@@ -196,6 +205,48 @@ async def test_a_commit_that_nobody_confirmed_is_told_and_found_again(
     assert (await _until_there(his, send(talk, "Yes")))["message"]["seq"] == 4
     await her.hears("message:created")
     await his.hears("message:created")
+
+
+async def test_a_change_that_nobody_confirmed_is_told_at_once(
+    unhurried: None, town: Town, network: Proxy, database_url: str, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    her, his = await ada.connects(), await bob.connects()
+    said = await her.says(talk, "Teh word")
+    await town.quiet()
+
+    answer = await _unconfirmed(
+        her.answer("message:edit", {"message_id": said["id"], "content": "The word"}),
+        network,
+        database_url,
+    )
+
+    assert answer["error"]["code"] == "unavailable"
+    for device in (her, his):
+        heard = await device.hears("message:updated")
+        assert heard["message"]["content"] == "The word"
+
+
+async def _unconfirmed(asking: Any, network: Proxy, database_url: str) -> Any:
+    """Ask for an edit whose COMMIT takes as long as we like, and whose confirmation is lost."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(LINGERING)
+        await connection.execute("SELECT pg_advisory_lock(7)")
+        asked = asyncio.create_task(asking)
+        async with asyncio.timeout(5):
+            while not await connection.fetchval(WAITING):
+                pass
+            network.withhold()
+            await connection.execute("SELECT pg_advisory_unlock(7)")
+            while await connection.fetchval("SELECT max(version) FROM messages") < 2:
+                pass
+        network.cut()
+        answer = await asked
+        network.restore()
+    finally:
+        await connection.close()
+    return answer
 
 
 async def _until_there(device: Any, payload: dict[str, Any]) -> dict[str, Any]:

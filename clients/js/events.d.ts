@@ -756,6 +756,8 @@ export interface SessionReady {
 export interface SessionResync {
   /** For these conversations; absent: for the person's own list and all conversations. */
   conversation_ids?: string[] | null;
+  /** If it is not yours, the database was replaced: drop what you stored, then ask. */
+  epoch?: string | null;
   within_ms: number;
 }
 

@@ -69,6 +69,11 @@ class Acquaintances:
             del self._met[next(iter(self._met))]
         self._met[identity.user_id] = _Met(identity, profile, time.monotonic() + _KNOWN_S)
 
+    def forget(self) -> None:
+        """Forget everybody: what is stored is another database's."""
+        self._changes += 1
+        self._met.clear()
+
     def notice(self, event: Event) -> None:
         """Forget somebody whose profile has changed."""
         if event.name == "user:updated" and event.room is Room.USER:

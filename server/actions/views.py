@@ -350,38 +350,6 @@ def within_bytes(
     return kept[::-1] if keep_newest else kept
 
 
-async def changed_messages(
-    user_id: str | None, conversation_id: str, *, after: int, limit: int
-) -> list[dict[str, Any]]:
-    """Return messages changed after a number, in the order of their changes.
-
-    Without a person they come with the bytes of the room.
-    """
-    condition = "m.conversation_id = $1 AND m.event_seq > $2"
-    values: tuple[object, ...] = (conversation_id, after)
-    if user_id is not None:
-        condition = f"m.conversation_id = $2 AND m.event_seq > $3 AND {visible('m')}"
-        values = (user_id, *values)
-    rows = await sql.fetch(
-        f"SELECT {MESSAGE} FROM messages m JOIN users s ON s.id = m.sender_id "
-        f"WHERE {condition} ORDER BY m.event_seq LIMIT {int(limit)}",
-        *values,
-    )
-    return await _for_room(rows) if user_id is None else await annotated(user_id, rows)
-
-
-async def changed_members(conversation_id: str, *, after: int, limit: int) -> list[dict[str, Any]]:
-    """Return memberships changed after a number, in the order of their changes."""
-    rows = await sql.fetch(
-        f"SELECT {MEMBER} FROM participants p JOIN users u ON u.id = p.user_id "
-        "WHERE p.conversation_id = $1 AND p.event_seq > $2 "
-        f"ORDER BY p.event_seq LIMIT {int(limit)}",
-        conversation_id,
-        after,
-    )
-    return [participant(row) for row in rows]
-
-
 def members_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Return members by conversation, from rows joined with their profiles."""
     listed: dict[str, list[dict[str, Any]]] = {}

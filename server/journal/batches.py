@@ -154,6 +154,10 @@ class Journal:
                 waiter.set_result(None)
                 self._is_called = True
 
+    def doubt(self) -> None:
+        """Have what was told compared with what is stored: somebody does not know what is."""
+        self._doubt()
+
     # Being written
 
     async def _work(self, store: Store) -> None:

@@ -9,6 +9,8 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +21,7 @@ from tortoise.connection import get_connection
 T = TypeVar("T")
 
 _STATEMENTS = 256
+_SUFFIXES = ("", "-wal", "-shm")
 
 
 class Reader:
@@ -30,6 +33,7 @@ class Reader:
         self._busy_timeout = busy_timeout
         self._thread = ThreadPoolExecutor(1, "sqlite-reader")
         self._connection: sqlite3.Connection | None = None
+        self._files = _files(file_path)
         # It stands in for Tortoise's connection during a snapshot, so it has the same name.
         self._snapshots = SqliteClient(
             file_path, connection_name="default", busy_timeout=busy_timeout, query_only="ON"
@@ -46,14 +50,56 @@ class Reader:
 
     def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
-            self._connection = sqlite3.connect(
-                self._file_path,
-                timeout=self._busy_timeout / 1_000,
-                isolation_level=None,
-                cached_statements=_STATEMENTS,
-            )
-            self._connection.execute("PRAGMA query_only = ON")
+            self._connection = self._connected()
         return read(self._connection)
+
+    async def run_afresh(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a function reads on a connection that is opened for it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run_afresh, read)
+
+    def _run_afresh(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        with closing(self._connected()) as connection:
+            return read(connection)
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._file_path,
+            timeout=self._busy_timeout / 1_000,
+            isolation_level=None,
+            cached_statements=_STATEMENTS,
+        )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    # The file
+
+    async def is_elsewhere(self) -> bool:
+        """Return whether another file has taken the place of the one that is open."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+
+    def _look(self) -> bool:
+        now = _files(self._file_path)
+        if now[0] is None or now[0] != self._files[0]:
+            return now[0] is not None
+        self._files = now
+        return False
+
+    async def move(self) -> None:
+        """Go over to the file that is in place now; call when nobody writes into the old one.
+
+        What is left of the old one's WAL goes first: SQLite would take it for the new one's.
+        """
+        await self._snapshots.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._move)
+
+    def _move(self) -> None:
+        self._close()
+        now = _files(self._file_path)
+        for suffix, there, before in zip(_SUFFIXES[1:], now[1:], self._files[1:], strict=True):
+            if there is not None and there == before:
+                Path(self._file_path + suffix).unlink(missing_ok=True)
+        self._files = _files(self._file_path)
 
     async def close(self) -> None:
         """Give everything back."""
@@ -64,6 +110,20 @@ class Reader:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
+
+
+def _files(file_path: str) -> list[tuple[int, int] | None]:
+    """Return what tells the files of a database from others in their places."""
+    return [_identity(file_path + suffix) for suffix in _SUFFIXES]
+
+
+def _identity(file_path: str) -> tuple[int, int] | None:
+    try:
+        status = Path(file_path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 _READERS: "WeakKeyDictionary[BaseDBAsyncClient, Reader]" = WeakKeyDictionary()

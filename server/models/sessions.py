@@ -75,15 +75,31 @@ class Sessions:
                 return free
         self._open += 1
         try:
-            return await asyncpg.connect(
-                **self._credentials,
-                max_cacheable_statement_size=_STATEMENT_BYTES,
-                command_timeout=_COMMAND_S,
-            )
+            return await self._connected()
         except BaseException:
             self._open -= 1
             self._call_next()
             raise
+
+    async def fetch_afresh(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Return the rows as a server sees them that can be written to, asked by a new connection.
+
+        Whoever was the primary a moment ago may be none any more.
+        """
+        connection = await self._connected(target_session_attrs="read-write")
+        try:
+            found: list[Any] = await connection.fetch(statement, *values)
+            return found
+        finally:
+            connection.terminate()
+
+    async def _connected(self, **more: Any) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            **self._credentials,
+            **more,
+            max_cacheable_statement_size=_STATEMENT_BYTES,
+            command_timeout=_COMMAND_S,
+        )
 
     def _put_back(self, connection: asyncpg.Connection) -> None:
         if connection.is_closed():

@@ -236,6 +236,20 @@ async def together(values: Sequence[Any], *statements: str) -> list[list[dict[st
     return [await fetch(text, *values[: _taken(text)]) for text in statements]
 
 
+async def together_afresh(values: Sequence[Any], *statements: str) -> list[list[dict[str, Any]]]:
+    """Do the same on a connection that is opened for it and closed again."""
+    connection = get_connection("default")
+    on_sqlite = reader.of(connection)
+    if on_sqlite is not None:
+        return await on_sqlite.run_afresh(lambda reading: _at_once(reading, values, statements))
+    on_postgres = sessions.of(connection)
+    if on_postgres is not None:
+        (row,) = await on_postgres.fetch_afresh(_in_one(statements), tuple(values))
+        return [[] if column is None else orjson.loads(column) for column in row]
+    # There is no second way into memory.
+    return await together(values, *statements)
+
+
 def _dicts(
     connection: sqlite3.Connection, statement: str, values: Sequence[Any]
 ) -> list[dict[str, Any]]:

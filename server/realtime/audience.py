@@ -62,6 +62,16 @@ class Listener(Protocol):
     def dismissed(self, conversation_id: str) -> None:
         """Learn that the person is no longer in a conversation, once all of it was heard."""
 
+    @property
+    def is_adrift(self) -> bool:
+        """Return whether a new epoch took its seats, and it did not ask for others yet."""
+
+    def start_over(self, frame: Frame) -> None:
+        """Forget every number because an epoch begins, of which the frame tells."""
+
+    def send_away(self) -> None:
+        """End the connection, so that the client comes in again."""
+
 
 class Audience:
     """The listeners of one conversation."""

@@ -1,78 +1,51 @@
 """Order without holes: every conversation with somebody here, and every person here, has a line.
 
-A line knows the last number it delivered. The next number is delivered, a lower one is a duplicate,
-and behind a higher one something is missing: the line waits a moment for it and then reads from the
-database what happened since. What nobody announced at all is found by comparing heads, always.
+The next number of a line is delivered, a lower one is a duplicate, and behind a higher one
+something is missing: the line waits a moment for it, and then what happened since is read from the
+database (`mender.py`). What nobody announced at all is found by comparing heads, always
+(`heads.py`), and so is that the database is another one (`epochs.py`).
 
 Only the feed moves seats of people who are connected, at the moment it delivers the membership
-event: the removed person hears the removal as the last frame, the added one hears from there on.
+event (`seats.py`).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from typing import Any
 
 from server.actions import repair
 from server.config import Settings
 from server.events import Event, Room
-from server.logs import get_logger
-from server.permissions import Call, Caller
 from server.realtime import frames
+from server.realtime.epochs import Epochs
+from server.realtime.heads import Heads
 from server.realtime.hub import Hub
+from server.realtime.lines import Line, Lines
+from server.realtime.mender import Mender
+from server.realtime.seats import Seats
 
 PATIENCE_S = 0.1
 """How long a line waits for a missing number before it asks the database."""
 
-HEADS_EVERY_S = 1.5
-"""How often heads are compared; with the comparison itself well under two seconds."""
-
-_COMPARED_AGAIN_S = 0.5
-"""How soon after the database did not answer."""
-
-MOST_REPAIRED = 1_000
-"""A gap above this many changes is not replayed: the room is told to `sync`."""
-
-RESYNC_WITHIN_MS = 2_000
-_SLICE = 1_000
 _PREV = {Room.CONVERSATION: "prev_event_seq", Room.USER: "prev_user_seq"}
-
-log = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Line:
-    """One conversation's or person's events on their way out, in order."""
-
-    target: str
-    position: int | None = None
-    # Higher numbers that came early, and the highest number known to exist.
-    early: dict[int, Event] = field(default_factory=dict)
-    known: int = 0
-    timer: asyncio.TimerHandle | None = None
-    repairing: bool = False
-    # The number of the last change of seats, by person.
-    moved: dict[str, int] = field(default_factory=dict)
-    # Who is known to go at a number that has not been delivered yet.
-    going: dict[str, int] = field(default_factory=dict)
-
-    def close(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
 
 
 class Feed:
     """Delivers events to the hub in the order of their numbers."""
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
-        """Deliver to a hub."""
-        self._settings = settings
+        """Deliver to a hub; `open()` before anybody comes."""
         self._hub = hub
-        self._conversations: dict[str, _Line] = {}
-        self._people: dict[str, _Line] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._doubted = asyncio.Event()
+        self._lines = Lines()
+        self._conversations = self._lines.conversations
+        self._people = self._lines.people
+        self._seats = Seats(hub)
+        self._mender = Mender(settings, hub, self._seats, self)
+        self._epochs = Epochs(hub, self._lines, self.advance)
+        self._heads = Heads(self._lines, self._epochs, self.advance)
+
+    async def open(self) -> None:
+        """Learn which life of the database this is."""
+        await self._epochs.open()
 
     # Lines
 
@@ -81,44 +54,45 @@ class Feed:
 
         Seat those who are to hear it before: a line nobody hears may be dropped at any time.
         """
-        lines = self._conversations
-        new = [id_ for id_ in conversation_ids if id_ not in lines]
-        for id_ in new:
-            lines[id_] = _Line(id_)
-        unread = [id_ for id_ in conversation_ids if lines[id_].position is None]
+        new = [id_ for id_ in conversation_ids if id_ not in self._conversations]
+        lines = [self._lines.conversation(id_) for id_ in conversation_ids]
+        unread = [line for line in lines if line.position is None]
         if not unread:
             return
         try:
-            heads = await repair.heads(unread)
+            heads = await repair.heads([line.target for line in unread])
         except Exception:
-            for id_ in new:
-                if id_ in lines and lines[id_].position is None:
-                    lines.pop(id_).close()
+            self._abandon(new)
             raise
-        for id_ in unread:
-            line = lines.get(id_)
-            if line is not None and line.position is None:
-                line.position = heads.get(id_, 0)
-                self._advance(lines, line)
+        for line in unread:
+            # One that is not current was to begin in a database that is gone.
+            if line.position is None and self.is_current(line):
+                line.position = heads.get(line.target, 0)
+                self.advance(line)
 
-    def expect_person(self, user_id: str) -> None:
+    def _abandon(self, conversation_ids: Collection[str]) -> None:
+        """Drop lines that nobody has found a beginning for."""
+        for id_ in conversation_ids:
+            line = self._conversations.get(id_)
+            if line is not None and line.position is None:
+                self._conversations.pop(id_).close()
+
+    def expect_person(self, user_id: str) -> Line:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
-        if user_id not in self._people:
-            self._people[user_id] = _Line(user_id)
+        return self._lines.person(user_id)
 
     def begin_at(self, conversation_id: str, head: int) -> None:
         """Have a line for a conversation that nobody hears yet, from after a head on."""
-        line = self._conversations.setdefault(conversation_id, _Line(conversation_id))
+        line = self._lines.conversation(conversation_id)
         line.position = max(head, line.position or 0)
-        self._advance(self._conversations, line)
+        self.advance(line)
 
-    def place_person(self, user_id: str, user_seq: int) -> None:
+    def place_person(self, line: Line, user_seq: int) -> None:
         """Let a person's line begin at a number that was read after the line was there.
 
         None of their connections has read its hello yet, so what came early will be in each.
         """
-        line = self._people.get(user_id)
-        if line is not None and line.position is None:
+        if line.position is None and self.is_current(line):
             line.position = max([user_seq, *line.early])
             line.early.clear()
 
@@ -140,10 +114,9 @@ class Feed:
 
     def close(self) -> None:
         """Stop waiting for anything."""
-        for line in (*self._conversations.values(), *self._people.values()):
-            line.close()
-        for task in self._tasks:
-            task.cancel()
+        self._lines.close()
+        self._epochs.close()
+        self._mender.close()
 
     # Events
 
@@ -152,67 +125,56 @@ class Feed:
         if event.number is None:
             self._hand_out(event, event.data)
             return
-        lines = self._lines(event)
-        line = lines.get(event.target)
+        line = self._lines.of(event.room).get(event.target)
         if line is None:
             return
         if line.position is not None:
             if event.number <= line.position:
+                if line.is_denied_by(event):
+                    self._heads.deny()
                 return
             if event.number == line.position + 1 and not line.early:
                 # Nearly always so: the next number, and nobody waits.
                 line.known = max(line.known, event.number)
-                self._deliver(line, event)
+                self.deliver(line, event)
                 return
-        line.early[event.number] = event
-        line.known = max(line.known, event.number)
-        self._advance(lines, line)
+        line.take(event, event.number)
+        self.advance(line)
 
-    def _lines(self, event: Event) -> dict[str, _Line]:
-        return self._conversations if event.room is Room.CONVERSATION else self._people
+    def is_current(self, line: Line) -> bool:
+        """Return whether a line is still the one of its conversation or person."""
+        return self._lines.is_current(line)
 
-    def _advance(self, lines: dict[str, _Line], line: _Line) -> None:
+    def advance(self, line: Line) -> None:
         """Deliver what is next; what is early waits, first for its turn, then for a repair."""
-        if lines.get(line.target) is not line:
-            return
-        while line.position is not None and line.position + 1 in line.early:
-            self._deliver(line, line.early.pop(line.position + 1))
-            if lines.get(line.target) is not line:
-                # The last who heard it went; whoever comes back gets a line of their own.
-                return
-        if line.position is None:
-            return
-        for number in [number for number in line.early if number <= line.position]:
-            del line.early[number]
-        if line.known > line.position and line.timer is None and not line.repairing:
-            loop = asyncio.get_running_loop()
-            line.timer = loop.call_later(PATIENCE_S, self._lose_patience, lines, line)
+        while self.is_current(line) and (event := line.next()) is not None:
+            self.deliver(line, event)
+        # When the last who heard it went, whoever comes back gets a line of their own.
+        if line.position is not None and self.is_current(line):
+            line.forget_old()
+            if line.is_behind:
+                line.wait(PATIENCE_S, self._lose_patience)
 
-    def _deliver(self, line: _Line, event: Event) -> None:
+    def _lose_patience(self, line: Line) -> None:
+        line.timer = None
+        if line.is_behind:
+            self._mender.need(line)
+
+    def deliver(self, line: Line, event: Event) -> None:
         """Hand out one event; what a repair left out is chained over."""
         number, before = event.number or 0, line.position or 0
         data = event.data
         if number != before + 1:
             data = {**data, _PREV[event.room]: before}
-        line.position = number
-        if line.going:
-            self._dismiss_before(line, number)
-        seating = event.seating
-        if seating is not None and seating.is_active:
-            self._admit(line, seating.user_id, number)
+        line.pass_by(event, number)
+        self._seats.before(line, event)
         self._hand_out(event, data)
-        if seating is not None and not seating.is_active:
-            self._dismiss(line, seating.user_id, number)
+        self._seats.after(line, event)
         if event.room is Room.USER:
             self._follow(event)
-        elif not self._hub.is_heard(event.target):
+        elif not self._hub.is_heard(event.target) and not line.is_stale:
             # Nobody of those it was opened for is left by now.
             self.release([event.target])
-
-    def _dismiss_before(self, line: _Line, number: int) -> None:
-        """Take out those who were to go at a number that has been passed."""
-        for user_id in [id_ for id_, at in line.going.items() if at < number]:
-            self._dismiss(line, user_id, line.going.pop(user_id))
 
     def _follow(self, event: Event) -> None:
         """Move a person's seats as one of their own events says."""
@@ -221,51 +183,20 @@ class Feed:
         elif event.name == "conversation:removed":
             self._went_out(event.target, event.data["conversation_id"], event.data["event_seq"])
 
-    def _admit(self, line: _Line, user_id: str, number: int) -> None:
-        """Seat a person's devices, as of a number of the conversation."""
-        for device in self._hub.devices_of(user_id):
-            line.moved[user_id] = number
-            device.admitted(line.target)
-            self._hub.seat(device, line.target)
-
-    def _dismiss(self, line: _Line, user_id: str, number: int) -> None:
-        """Take a person's devices out, as of a number of the conversation."""
-        for device in self._hub.devices_of(user_id):
-            line.moved[user_id] = number
-            self._hub.unseat(device, line.target)
-            device.dismissed(line.target)
-
     def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
-        """Have a line for a conversation from the moment one of its members here came in.
-
-        A line that began at a later head has left their coming out: then they are seated now, and
-        ask for what was said between the head they were told and this moment.
-        """
-        id_ = conversation["id"]
-        line = self._conversations.setdefault(id_, _Line(id_))
+        """Have a line for a conversation from the moment one of its members here came in."""
+        line = self._lines.conversation(conversation["id"])
         if line.position is None:
             line.position, line.known = at - 1, max(line.known, at)
-            self._advance(self._conversations, line)
-        elif line.position >= at > line.moved.get(user_id, 0):
-            self._admit(line, user_id, at)
-            if conversation["head"] < line.position:
-                body = {"conversation_ids": [id_], "within_ms": 0}
-                self._hub.to_person(user_id, frames.event("session:resync", body), None)
+            self.advance(line)
+        else:
+            self._seats.came_in(line, user_id, conversation, at)
 
     def _went_out(self, user_id: str, conversation_id: str, at: int) -> None:
-        """Take a person out whose going was left out by a line that began at a later head.
-
-        A line that is still behind remembers it: a repair may find them back in already, and what
-        was said while they were out is not for them.
-        """
         line = self._conversations.get(conversation_id)
-        if line is None or at <= line.moved.get(user_id, 0):
-            return
-        if (line.position or 0) >= at:
-            self._dismiss(line, user_id, at)
+        if line is not None:
+            self._seats.went_out(line, user_id, at)
             self.release([conversation_id])
-        else:
-            line.going[user_id] = at
 
     def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
         make = frames.hint if event.number is None else frames.event
@@ -275,105 +206,38 @@ class Feed:
         else:
             self._hub.to_person(event.target, frame, event.number)
 
-    # Repair
-
-    def _lose_patience(self, lines: dict[str, _Line], line: _Line) -> None:
-        line.timer = None
-        if line.position is None or line.known <= line.position or line.repairing:
-            return
-        line.repairing = True
-        task = asyncio.get_running_loop().create_task(self._repair(lines, line))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _repair(self, lines: dict[str, _Line], line: _Line) -> None:
-        """Deliver from the database what did not arrive; what fails is tried again later."""
-        try:
-            await self._mend(lines, line)
-        except Exception as error:  # noqa: BLE001 (the next comparison of heads tries again)
-            line.known = line.position or 0
-            log.warning("a repair must wait", target=line.target, error=str(error))
-        finally:
-            line.repairing = False
-        self._advance(lines, line)
-
-    async def _mend(self, lines: dict[str, _Line], line: _Line) -> None:
-        after = line.position or 0
-        missed = await self._read(lines, line.target, after)
-        if lines.get(line.target) is not line:
-            return
-        log.info("repaired", target=line.target, after=after, events=len(missed or ()))
-        if missed is None:
-            await self._jump(lines, line)
-            return
-        for event in missed:
-            if (event.number or 0) > (line.position or 0) and lines.get(line.target) is line:
-                self._deliver(line, event)
-        line.known = max(line.early, default=line.position or 0)
-
-    async def _read(self, lines: dict[str, _Line], target: str, after: int) -> list[Event] | None:
-        if lines is self._conversations:
-            return await repair.conversation(target, after, MOST_REPAIRED)
-        call = Call(Caller(target, None), self._settings)
-        return await repair.personal(call, after, MOST_REPAIRED)
-
-    async def _jump(self, lines: dict[str, _Line], line: _Line) -> None:
-        """Give up replaying: go to the head and let the clients ask for what changed."""
-        of_room = lines is self._conversations
-        here = {device.user_id for device in self._hub.listeners_of(line.target)}
-        if of_room:
-            head, present = await repair.standing(line.target, here)
-        else:
-            head, present = (await repair.user_heads([line.target])).get(line.target, 0), here
-        if lines.get(line.target) is not line or head <= (line.position or 0):
-            return
-        line.position = head
-        # Among what is left out may be somebody's removal.
-        for user_id in here - present:
-            self._dismiss(line, user_id, head)
-        if of_room:
-            self.release([line.target])
-        body: dict[str, Any] = {"within_ms": RESYNC_WITHIN_MS}
-        if of_room:
-            body["conversation_ids"] = [line.target]
-        frame = frames.event("session:resync", body)
-        if of_room:
-            self._hub.to_conversation(line.target, frame, None)
-        else:
-            self._hub.to_person(line.target, frame, None)
+    # Heads
 
     async def watch(self) -> None:
         """Compare heads for ever, so that a loss nobody noticed is found within two seconds."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._doubted.wait(), HEADS_EVERY_S)
-            self._doubted.clear()
-            try:
-                await self.compare()
-            except Exception as error:  # noqa: BLE001 (a comparison that fails is tried again)
-                log.warning("heads cannot be compared", error=str(error))
-                await asyncio.sleep(_COMPARED_AGAIN_S)
-                self._doubted.set()
+        await self._heads.watch()
 
     def doubt(self) -> None:
         """Compare heads at once: something may have been stored that nobody tells of."""
-        self._doubted.set()
+        self._heads.doubt()
 
     async def compare(self) -> None:
         """Look once at the heads of everything that is heard here."""
-        await self._compare(self._conversations, repair.heads)
-        await self._compare(self._people, repair.user_heads)
+        await self._heads.compare()
 
-    async def _compare(
-        self,
-        lines: dict[str, _Line],
-        read_heads: Callable[[list[str]], Awaitable[dict[str, int]]],
-    ) -> None:
-        targets = list(lines)
-        for start in range(0, len(targets), _SLICE):
-            for target, head in (await read_heads(targets[start : start + _SLICE])).items():
-                line = lines.get(target)
-                if line is None or line.position is None or head <= line.position:
-                    continue
-                line.known = max(line.known, head)
-                self._advance(lines, line)
+    @property
+    def epoch(self) -> str:
+        """Return which life of the database all this is about."""
+        return self._epochs.current
+
+    def knows(self, epoch: str) -> bool:
+        """Return whether what is said in an epoch is about the database as it is.
+
+        What is said in another one is to be ignored; who is right, the heads will tell.
+        """
+        if epoch != self.epoch:
+            self.doubt()
+        return epoch == self.epoch
+
+    def forgets(self, forget: Callable[[], None]) -> None:
+        """Let somebody who keeps what is stored forget it, too, whenever an epoch begins."""
+        self._epochs.listen(forget)
+
+    async def notice(self, epoch: str) -> None:
+        """Notice an epoch that somebody has read in the database, unless it is known already."""
+        await self._heads.notice(epoch)

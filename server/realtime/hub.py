@@ -121,6 +121,10 @@ class Hub:
         """Return the conversations a connection hears, the least recently named first."""
         return list(self._seats.get(listener, ()))
 
+    def everybody(self) -> list[Listener]:
+        """Return all connections."""
+        return list(self._seats)
+
     def devices_of(self, user_id: str) -> list[Listener]:
         """Return a person's connections."""
         return list(self._people.get(user_id, {}).values())

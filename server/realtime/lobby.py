@@ -128,20 +128,28 @@ class Lobby:
             await self._dispatcher.run(people.mirror(identity, told_in), what="connect")
             opening = await self._try(knock, identity, asked, about)
         if opening is None:
-            raise UnavailableError(reason="the profile was changed again and again")
+            raise UnavailableError(reason="profile or database were changed again and again")
         return opening
 
     async def _try(
         self, knock: Knock, identity: Identity, asked: Sync | None, about: str | None
     ) -> Opening | None:
-        """Return the session of a person, or None when their profile is not what the token says."""
+        """Return the session of a person, or None when they have to be read again.
+
+        Their profile is not what the token says, or the database was replaced meanwhile.
+        """
         session = self._session(knock, identity, about)
         self._hub.enter(session)
-        opening = None
+        epoch, opening = self._feed.epoch, None
         try:
             # It only reads, so it may be given up anywhere.
             async with asyncio.timeout(DEADLINE_S):
                 opening = await self._seated(session, identity, asked)
+                if opening is not None and opening.ready["epoch"] != epoch:
+                    await self._feed.notice(opening.ready["epoch"])
+                if self._feed.epoch != epoch:
+                    # Seats and numbers are of a database that is gone.
+                    opening = None
         except TimeoutError as error:
             raise DeadlineError from error
         finally:
@@ -181,11 +189,11 @@ class Lobby:
         named = [] if asked is None else list(asked.cursors)
         if session.about is not None:
             named = [session.about]
-        self._feed.expect_person(session.user_id)
+        line = self._feed.expect_person(session.user_id)
         came = await self._arrivals.person(session.user_id, named)
         if came.profile is None or not people.agrees(identity, came.profile):
             return None
-        self._feed.place_person(session.user_id, came.user_seq)
+        self._feed.place_person(line, came.user_seq)
         user = profile(came.profile)
         session.caller = people.caller(identity, user, session.id)
         seats = _wanted(session, came.seats)[: limits.joined]

@@ -60,6 +60,7 @@ _GOODBYES = {
     Ending.LATE: _Goodbye(4408, "Nobody said in time who they are."),
     Ending.OVERFLOWING: _Goodbye(4429, "More was said than can wait to be sent."),
     Ending.STOPPING: _Goodbye(_GOING_AWAY, "The server stops; connect again."),
+    Ending.REPLACED: _Goodbye(_GOING_AWAY, "The database was replaced; connect again."),
 }
 
 _REFUSALS = {

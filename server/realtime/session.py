@@ -33,6 +33,7 @@ class Ending(Enum):
     LATE = auto()
     OVERFLOWING = auto()
     STOPPING = auto()
+    REPLACED = auto()
 
 
 class Transport(Protocol):
@@ -112,6 +113,7 @@ class Session:
         "caller",
         "door",
         "id",
+        "is_adrift",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 (what a connection needs, given once)
@@ -138,7 +140,7 @@ class Session:
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
-        self._begun = self._is_dismissed = self._is_over = False
+        self._begun = self.is_adrift = self._is_dismissed = self._is_over = False
         self._kept: list[_Kept] | None = None
         self._kept_bytes = 0
         self._admitted: set[str] | None = None
@@ -282,6 +284,10 @@ class Session:
         Seats in conversations that the person was no longer in when the hello was read are given
         up: their removal may have been delivered before this connection took the seat.
         """
+        if ready["epoch"] != self._feed.epoch:
+            # What the hello says was read from a database that has been replaced meanwhile.
+            self.send_away()
+            return
         admitted = self._admitted or ()
         for conversation_id in self._hub.seats_of(self):
             if conversation_id not in heads and conversation_id not in admitted:
@@ -307,10 +313,32 @@ class Session:
             return False
         return kept.number is None or kept.number > heads.get(kept.conversation, 0)
 
+    # Another epoch
+
+    def start_over(self, frame: Frame) -> None:
+        """Forget every number because an epoch begins, of which the frame tells.
+
+        Who has not been greeted yet comes in again (see `begin`), and who hears one conversation
+        only: it may not be there any more.
+        """
+        if not self._begun:
+            return
+        self._floors = self._pending = None
+        self._kept_bytes = 0
+        self.is_adrift = True
+        self._say(frame)
+        if self.about is not None:
+            self.send_away()
+
+    def send_away(self) -> None:
+        """End the connection, so that the client comes in again."""
+        self._transport.end(Ending.REPLACED)
+
     # Seats, as `sync` moves them
 
     async def seat(self, conversation_ids: Sequence[str]) -> None:
         """Take pending seats in these conversations, as far as this connection may hear them."""
+        self.is_adrift = False
         heard = set(self._hub.seats_of(self))
         named = [id_ for id_ in conversation_ids if self.may_hear(id_)]
         new = [id_ for id_ in named if id_ not in heard]

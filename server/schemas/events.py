@@ -242,6 +242,8 @@ class SessionResync(EventModel):
 
     conversation_ids: list[str] | None = None
     """For these conversations; absent: for the person's own list and all conversations."""
+    epoch: str | None = None
+    """If it is not yours, the database was replaced: drop what you stored, then ask."""
     within_ms: int
 
 

@@ -1,0 +1,126 @@
+"""What the feed knows of one conversation or person: how far it is, and what came before its turn.
+
+A line knows the last number it delivered. The next number is delivered, a lower one is a duplicate,
+and behind a higher one something is missing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from server.events import Event, Room
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One conversation's or person's events on their way out, in order."""
+
+    room: Room
+    target: str
+    # The last number that was delivered; none as long as nobody has read where to begin.
+    position: int | None = None
+    # Higher numbers that came early, and the highest number known to exist.
+    early: dict[int, Event] = field(default_factory=dict)
+    known: int = 0
+    # The message that the last event was about: its number cannot be another one's.
+    said: str = ""
+    timer: asyncio.TimerHandle | None = None
+    # Whether it waits for the database, or is being read from there.
+    is_stale: bool = False
+    # The number of the last change of seats, by person.
+    moved: dict[str, int] = field(default_factory=dict)
+    # Who is known to go at a number that has not been delivered yet.
+    going: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether something is known to exist that was not delivered."""
+        return self.position is not None and self.known > self.position
+
+    def pass_by(self, event: Event, number: int) -> None:
+        """Stand at an event that is being delivered."""
+        self.position = number
+        message = event.data.get("message")
+        self.said = "" if message is None else message["id"]
+
+    def stand_at(self, number: int) -> None:
+        """Stand at a number, whatever happened on the way, unless the line is further."""
+        if self.position is None or number > self.position:
+            self.position, self.said = number, ""
+
+    def is_denied_by(self, event: Event) -> bool:
+        """Return whether an event has the number of the last one and is about another message."""
+        message = event.data.get("message")
+        is_last = event.number is not None and event.number == self.position
+        return is_last and bool(self.said) and message is not None and message["id"] != self.said
+
+    def take(self, event: Event, number: int) -> None:
+        """Keep an event for its turn."""
+        self.early[number] = event
+        self.known = max(self.known, number)
+
+    def next(self) -> Event | None:
+        """Return what is next, if it is here."""
+        return None if self.position is None else self.early.pop(self.position + 1, None)
+
+    def forget_old(self) -> None:
+        """Drop what came early and has been delivered otherwise."""
+        for number in [number for number in self.early if number <= (self.position or 0)]:
+            del self.early[number]
+
+    def wait(self, seconds: float, then: Callable[["Line"], None]) -> None:
+        """Let something happen later, unless that is arranged already."""
+        if self.timer is None and not self.is_stale:
+            self.timer = asyncio.get_running_loop().call_later(seconds, then, self)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Lines:
+    """All lines of this node, by conversation and by person."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.conversations: dict[str, Line] = {}
+        self.people: dict[str, Line] = {}
+
+    def all(self) -> list[Line]:
+        """Return all lines."""
+        return [*self.conversations.values(), *self.people.values()]
+
+    def of(self, room: Room) -> dict[str, Line]:
+        """Return the lines of one kind of room."""
+        return self.conversations if room is Room.CONVERSATION else self.people
+
+    def is_current(self, line: Line) -> bool:
+        """Return whether a line is still the one of its conversation or person."""
+        return self.of(line.room).get(line.target) is line
+
+    def conversation(self, conversation_id: str) -> Line:
+        """Return the line of a conversation, which is made if there is none."""
+        line = self.conversations.get(conversation_id)
+        if line is None:
+            line = self.conversations[conversation_id] = Line(Room.CONVERSATION, conversation_id)
+        return line
+
+    def person(self, user_id: str) -> Line:
+        """Return the line of a person, which is made if there is none."""
+        line = self.people.get(user_id)
+        if line is None:
+            line = self.people[user_id] = Line(Room.USER, user_id)
+        return line
+
+    def start_over(self) -> None:
+        """Forget how far any of them was; only people keep a line, a new one."""
+        self.close()
+        self.conversations.clear()
+        for user_id in self.people:
+            self.people[user_id] = Line(Room.USER, user_id)
+
+    def close(self) -> None:
+        """Let none of them wait any more."""
+        for line in self.all():
+            line.close()
