@@ -81,8 +81,13 @@ def token_command(  # noqa: PLR0913 - one argument per option
 
 @cli.command("migrate")
 @_config_option
-def migrate_command(path: Path | None) -> None:
-    """Bring the tables up to date."""
+@click.option("--new-epoch", is_flag=True, help="Say that this is a restored copy: see below.")
+def migrate_command(path: Path | None, *, new_epoch: bool) -> None:
+    """Bring the tables up to date.
+
+    After the database was replaced by an older copy of itself, --new-epoch makes every client drop
+    what it stored of the time that is gone.
+    """
     # Tables need no key: whoever migrates need not hold the secret.
     settings = config.load(path, {}, demo=True)
     logs.configure(settings.log.level, settings.log.format)
@@ -90,6 +95,8 @@ def migrate_command(path: Path | None) -> None:
     from server import app  # noqa: PLC0415 - the other commands start without it
 
     app.migrate(settings)
+    if new_epoch:
+        app.begin_epoch(settings)
 
 
 @cli.command("check")
