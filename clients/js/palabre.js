@@ -92,6 +92,7 @@ export class Palabre extends EventTarget {
       meet: (id) => this.#pages.meet(id),
       touch: changed,
       emit: (type, detail) => this.#emit(type, detail),
+      comeAgain: (delayMs) => this.#connection.comeAgain(delayMs),
     });
   }
 

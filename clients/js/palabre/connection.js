@@ -181,6 +181,11 @@ export class Connection {
   }
 
   #draining({ reconnect_in_ms: delayMs = 1_000 }) {
+    this.comeAgain(delayMs);
+  }
+
+  /** Leave after a while, and come back at once, unless something else happens first. */
+  comeAgain(delayMs) {
     const attempt = this.#attempt;
     setTimeout(() => {
       if (attempt === this.#attempt && this.isOnline) this.#socket.disconnect().connect();

@@ -7,8 +7,9 @@ export class Feed {
   #meet;
   #touch;
   #emit;
+  #comeAgain;
 
-  constructor({ store, catchUp, outbox, typing, meet, touch, emit }) {
+  constructor({ store, catchUp, outbox, typing, meet, touch, emit, comeAgain }) {
     this.#store = store;
     this.#catchUp = catchUp;
     this.#outbox = outbox;
@@ -16,6 +17,7 @@ export class Feed {
     this.#meet = meet;
     this.#touch = touch;
     this.#emit = emit;
+    this.#comeAgain = comeAgain;
   }
 
   hear(name, event) {
@@ -149,7 +151,9 @@ export class Feed {
   }
 
   /** At a moment of our own, so that a thousand clients do not ask at once. */
-  #resync({ conversation_ids: ids, within_ms: most = 0 }) {
+  #resync({ conversation_ids: ids, within_ms: most = 0, epoch }) {
+    // The next hello says so too, and nothing known counts from there on.
+    if (epoch && epoch !== this.#store.epoch) return this.#comeAgain(Math.random() * most);
     setTimeout(() => {
       const followed = [...this.#store.conversations.values()].filter((one) => one.cursor.at !== null);
       for (const id of ids ?? followed.map((one) => one.id)) this.#catchUp.want(id);
