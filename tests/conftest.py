@@ -49,13 +49,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "settings(**sections): what this test's server is set to")
     config.addinivalue_line("markers", "logs_errors: this test provokes a failure of the server")
     config.addinivalue_line("markers", "one_database: no row matters here, so SQLite is enough")
+    config.addinivalue_line("markers", "many_nodes: several nodes, which takes PostgreSQL")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what one database is enough for to the run on SQLite."""
-    if os.environ.get("TEST_DATABASE", "sqlite") == "sqlite":
-        return
-    once = {item for item in items if item.get_closest_marker("one_database")}
+    """Leave what one database is enough for to the run on SQLite, several nodes to the other."""
+    is_sqlite = os.environ.get("TEST_DATABASE", "sqlite") == "sqlite"
+    others = "many_nodes" if is_sqlite else "one_database"
+    once = {item for item in items if item.get_closest_marker(others)}
     config.hook.pytest_deselected(items=[item for item in items if item in once])
     items[:] = [item for item in items if item not in once]
 

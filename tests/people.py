@@ -325,10 +325,14 @@ class Device:
 
     # The reference client
 
+    async def catches_up(self) -> None:
+        """Ask `sync` until nothing that was heard is missing."""
+        await self.reference.catch_up(lambda name, data: self.asks(name, **data))
+
     async def must_agree(self) -> None:
         """Hold what this device believes against a fresh fetch."""
         await self.settles()
-        await self.reference.catch_up(lambda name, data: self.asks(name, **data))
+        await self.catches_up()
         reference = self.reference
         listed = await all_conversations(self.person)
         if reference.fetches_list:

@@ -48,6 +48,8 @@ class Reference:
         self.user_cursor: int | None = None
         self.user_heard = 0
         self.user_owed = False
+        # Whether the database was replaced, so that seats have to be asked for.
+        self.begins_anew = False
         # Without a first `sync` of the personal list, the list is fetched when it is wanted.
         self.fetches_list = False
         self.hidden: set[str] = set()
@@ -57,7 +59,8 @@ class Reference:
     # What arrives
 
     def ready(self, body: dict[str, Any]) -> None:
-        self.epoch = body["epoch"]
+        self._live_in(body["epoch"])
+        self.begins_anew = False
         for id_, head in body["joined"].items():
             talk = self.talks.setdefault(id_, Talk())
             if not talk.known:
@@ -79,9 +82,22 @@ class Reference:
         elif name == "user:updated":
             self._hear_user(data["user"])
         elif name == "session:resync":
+            if "epoch" in data:
+                self._live_in(data["epoch"])
             for id_ in data.get("conversation_ids", list(self.talks)):
                 self.talks[id_].owed = True
             self.user_owed = self.user_owed or "conversation_ids" not in data
+
+    def _live_in(self, epoch: str) -> None:
+        """Forget everything that was of another epoch: numbers, objects, marks, what was hidden."""
+        if self.epoch not in (None, epoch):
+            self.talks = {id_: Talk(is_member=talk.is_member) for id_, talk in self.talks.items()}
+            self.hidden.clear()
+            self.seated.clear()
+            self.users.clear()
+            self.user_cursor, self.user_heard, self.user_owed = 0, 0, True
+            self.begins_anew = True
+        self.epoch = epoch
 
     def _hear_room(self, data: dict[str, Any]) -> None:
         talk = self.talks.setdefault(data["conversation_id"], Talk())
@@ -194,12 +210,13 @@ class Reference:
 
     # Catching up
 
-    def cursors(self) -> dict[str, int]:
-        return {id_: talk.cursor for id_, talk in self.talks.items() if talk.is_member}
+    def cursors(self) -> dict[str, int | None]:
+        members = {id_: talk for id_, talk in self.talks.items() if talk.is_member}
+        return {id_: talk.cursor if talk.known else None for id_, talk in members.items()}
 
-    def behind(self) -> dict[str, int]:
+    def behind(self) -> dict[str, int | None]:
         return {
-            id_: talk.cursor
+            id_: talk.cursor if talk.known else None
             for id_, talk in self.talks.items()
             if talk.is_member and (talk.owed or talk.heard > talk.cursor)
         }
@@ -215,11 +232,14 @@ class Reference:
             asked: dict[str, Any] = {"cursors": behind, "epoch": self.epoch}
             if late:
                 asked["user_seq"] = self.user_cursor
-            self.apply_sync(await ask("sync", asked))
+            answer = await ask("sync", asked)
+            # One that was read in an epoch which has ended meanwhile is about nothing any more.
+            if self.epoch == asked["epoch"] or answer["epoch"] != asked["epoch"]:
+                self.apply_sync(answer)
         raise AssertionError("sync never catches up")
 
     def apply_sync(self, answer: dict[str, Any]) -> None:
-        self.epoch = answer["epoch"]
+        self._live_in(answer["epoch"])
         for entry in answer["conversations"]:
             self._apply_entry(entry)
         for membership in answer["memberships"]:
@@ -231,6 +251,7 @@ class Reference:
                 elif not talk.is_member:
                     talk.heard = max(talk.heard, body["head"])
                 talk.is_member = True
+                talk.owed = talk.owed or (self.begins_anew and body["id"] not in self.seated)
                 self.apply_conversation(talk, body)
             else:
                 talk = self.talks.setdefault(membership["conversation_id"], Talk())

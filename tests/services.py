@@ -94,6 +94,14 @@ class PostgresAt:
         """Remove a database; who is still connected to it is cut off."""
         await self._execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
+    async def rename_database(self, name: str, to: str) -> None:
+        """Rename a database; who is still connected to it is cut off, and nobody comes between."""
+        await self._execute(f"ALTER DATABASE {_quoted(name)} ALLOW_CONNECTIONS false")
+        ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname"
+        await self._execute(f"{ended} = '{name}'")
+        await self._execute(f"ALTER DATABASE {_quoted(name)} RENAME TO {_quoted(to)}")
+        await self._execute(f"ALTER DATABASE {_quoted(to)} ALLOW_CONNECTIONS true")
+
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self.url)
         try:

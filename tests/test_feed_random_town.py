@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from server.config import Settings
 from server.events import Event
+from server.realtime import heads
+from tests import nodes
 from tests.people import Device, Person, Refused, Town, all_conversations
 
 STEPS = 150
@@ -28,8 +31,8 @@ Interval = list[int | None]
 class Day:
     """What happens in one day, and what is known of who was where."""
 
-    def __init__(self, town: Town, people: list[Person], seed: int) -> None:
-        self.town = town
+    def __init__(self, towns: list[Town], people: list[Person], seed: int) -> None:
+        self.towns = towns
         self.people = people
         self.random = random.Random(seed)  # noqa: S311 (a schedule, not a secret)
         self.devices: dict[str, list[Device]] = {}
@@ -39,20 +42,28 @@ class Day:
         self.heard: list[tuple[str, str, dict[str, Any]]] = []
 
     async def begin(self) -> None:
-        bus = self.town.node.bus
+        for town in self.towns:
+            self._lose(town.node.bus)
+        for person in self.people:
+            everywhere = [await self._in(town, person) for town in (*self.towns, *self.towns)]
+            self.devices[person.id] = [await who.connects() for who in everywhere[:2]]
+        await self.creates()
+
+    async def _in(self, town: Town, person: Person) -> Person:
+        """Return somebody as they are known on a node."""
+        return person if person.town is town else await town.known(person.id, role=person.role)
+
+    def _lose(self, bus: Any) -> None:
+        """Lose some events, and bring some behind those that came after them."""
         publish: Callable[[Event], None] = bus.publish
 
         def unreliable(event: Event) -> None:
-            """Lose some events, and bring some behind those that came after them."""
             if event.number is None or self.random.random() > LOST + LATE:
                 publish(event)
             elif self.random.random() < LATE / (LOST + LATE):
                 asyncio.get_running_loop().call_later(0.03, publish, event)
 
         bus.publish = unreliable
-        for person in self.people:
-            self.devices[person.id] = [await person.connects(), await person.connects()]
-        await self.creates()
 
     async def tries(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do something that the person may turn out not to be allowed to do."""
@@ -152,8 +163,9 @@ class Day:
         self.heard += [(device.person.id, name, data) for name, data in await device.heard()]
 
     async def end(self) -> None:
-        """Let the feed find what was lost, then look at everything."""
-        await self.town.node.feed.compare()
+        """Let the feeds find what was lost, then look at everything."""
+        for town in self.towns:
+            town.node.feed.doubt()
         async with asyncio.timeout(5):
             for devices in self.devices.values():
                 for device in devices:
@@ -176,11 +188,8 @@ class Day:
         await device._until(is_there)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_after_a_busy_day_everybody_believes_what_the_database_says(
-    town: Town, ada: Person, bob: Person, cleo: Person, dan: Person, eve: Person, seed: int
-) -> None:
-    day = Day(town, [ada, bob, cleo, dan, eve], seed)
+async def live(day: Day) -> None:
+    """Live a day, and hold what everybody heard against who was where."""
     await day.begin()
     steps = [day.says] * 6 + [day.edits, day.deletes, day.adds, day.adds, day.removes]
     steps += [day.renames, day.reads, day.reads, day.arranges, day.reconnects, day.creates]
@@ -198,3 +207,24 @@ async def test_after_a_busy_day_everybody_believes_what_the_database_says(
                 for start, end in day.intervals.get((talk, user_id), [])
                 if start is not None
             ), f"{user_id} heard {name} {number} outside of their membership"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_after_a_busy_day_everybody_believes_what_the_database_says(
+    town: Town, ada: Person, bob: Person, cleo: Person, dan: Person, eve: Person, seed: int
+) -> None:
+    await live(Day([town], [ada, bob, cleo, dan, eve], seed))
+
+
+@pytest.mark.many_nodes
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_after_a_busy_day_on_two_nodes_that_hear_nothing_of_each_other(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, logged: list[Any], seed: int
+) -> None:
+    monkeypatch.setattr(heads, "HEADS_EVERY_S", 0.1)
+    async with nodes.town(settings) as north, nodes.town(settings) as south:
+        names = ("ada", "bob", "cleo", "dan", "eve")
+        people = [await (north, south)[n % 2].known(name) for n, name in enumerate(names)]
+        await live(Day([north, south], people, seed))
+        for town in (north, south):
+            await town.must_agree()
