@@ -22,6 +22,7 @@ from tests.services import has_postgres, shared_postgres
 OUTCOME_FILE = "TEST_OUTCOME_FILE"
 DATABASES = ("sqlite", "postgres")
 ONCE = "one database is enough"
+NODES = "several nodes"
 
 # One more than the two cores this is meant for: a test often waits for a process or a database.
 WORKERS = "3"
@@ -47,11 +48,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     once: Counter[str] = Counter()
     for kind, reports in terminalreporter.stats.items():
         for report in reports:
-            is_once = "one_database" in getattr(report, "keywords", ())
+            keywords = getattr(report, "keywords", ())
+            is_once = "one_database" in keywords or "many_nodes" in keywords
             (once if is_once else every)[kind] += 1
-    outcomes = {os.environ["TEST_DATABASE"]: _outcome(every)}
-    if os.environ["TEST_DATABASE"] == DATABASES[0]:
-        outcomes[ONCE] = _outcome(once)
+    database = os.environ["TEST_DATABASE"]
+    outcomes = {
+        database: _outcome(every),
+        ONCE if database == DATABASES[0] else NODES: _outcome(once),
+    }
     written = json.dumps({name: asdict(outcome) for name, outcome in outcomes.items()})
     Path(os.environ[OUTCOME_FILE]).write_text(written)
 
@@ -145,7 +149,7 @@ def report(outcomes: dict[str, Outcome], problems: list[str]) -> int:
     print()
     for problem in problems:
         print(problem)
-    for name in (*DATABASES, ONCE):
+    for name in (*DATABASES, ONCE, NODES):
         if name in outcomes:
             print(f"{name}: {outcomes[name]}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)

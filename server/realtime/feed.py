@@ -9,10 +9,12 @@ event: the removed person hears the removal as the last frame, the added one hea
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from server.actions import repair
 from server.config import Settings
@@ -20,6 +22,7 @@ from server.events import Event, Room
 from server.logs import get_logger
 from server.permissions import Call, Caller
 from server.realtime import frames
+from server.realtime.bus import Bus
 from server.realtime.hub import Hub
 
 PATIENCE_S = 0.1
@@ -65,10 +68,12 @@ class _Line:
 class Feed:
     """Delivers events to the hub in the order of their numbers."""
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
-        """Deliver to a hub."""
+    def __init__(self, settings: Settings, hub: Hub, bus: Bus) -> None:
+        """Deliver to a hub, and mend what a bus loses."""
         self._settings = settings
         self._hub = hub
+        self._bus = bus
+        bus.repaired_by(self)
         self._conversations: dict[str, _Line] = {}
         self._people: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,11 +94,12 @@ class Feed:
         if not unread:
             return
         try:
+            # What is said after the head was read must arrive: first the channels, then the heads.
+            await self._bus.follow(Room.CONVERSATION, unread)
             heads = await repair.heads(unread)
         except Exception:
-            for id_ in new:
-                if id_ in lines and lines[id_].position is None:
-                    lines.pop(id_).close()
+            unplaced = [id_ for id_ in new if id_ in lines and lines[id_].position is None]
+            self._drop(Room.CONVERSATION, unplaced)
             raise
         for id_ in unread:
             line = lines.get(id_)
@@ -101,14 +107,15 @@ class Feed:
                 line.position = heads.get(id_, 0)
                 self._advance(lines, line)
 
-    def expect_person(self, user_id: str) -> None:
+    async def expect_person(self, user_id: str) -> None:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
         if user_id not in self._people:
             self._people[user_id] = _Line(user_id)
+        await self._bus.follow(Room.USER, [user_id])
 
     def begin_at(self, conversation_id: str, head: int) -> None:
         """Have a line for a conversation that nobody hears yet, from after a head on."""
-        line = self._conversations.setdefault(conversation_id, _Line(conversation_id))
+        line = self._conversations.get(conversation_id) or self._open(conversation_id)
         line.position = max(head, line.position or 0)
         self._advance(self._conversations, line)
 
@@ -124,14 +131,41 @@ class Feed:
 
     def release(self, conversation_ids: Collection[str]) -> None:
         """Drop the lines of conversations that nobody here hears."""
-        for id_ in conversation_ids:
-            if not self._hub.is_heard(id_) and id_ in self._conversations:
-                self._conversations.pop(id_).close()
+        unheard = [id_ for id_ in conversation_ids if not self._hub.is_heard(id_)]
+        self._drop(Room.CONVERSATION, unheard)
 
     def release_person(self, user_id: str) -> None:
         """Drop the line of a person without connections here."""
-        if not self._hub.devices_of(user_id) and user_id in self._people:
-            self._people.pop(user_id).close()
+        if not self._hub.devices_of(user_id):
+            self._drop(Room.USER, [user_id])
+
+    def _drop(self, room: Room, targets: Collection[str]) -> None:
+        lines = self._conversations if room is Room.CONVERSATION else self._people
+        dropped = [target for target in targets if target in lines]
+        for target in dropped:
+            lines.pop(target).close()
+        if dropped:
+            self._bus.leave(room, dropped)
+
+    def _open(self, conversation_id: str) -> _Line:
+        """Return a new line for a conversation, where somebody knows a number to begin after.
+
+        Until its channel is certain something may have been said that did not arrive.
+        """
+        line = self._conversations[conversation_id] = _Line(conversation_id)
+        self._begin(self._follow_late(conversation_id))
+        return line
+
+    async def _follow_late(self, conversation_id: str) -> None:
+        if await self._bus.follow(Room.CONVERSATION, [conversation_id]):
+            # What fails here is found by the next comparison of all.
+            with suppress(Exception):
+                await self._compare(self._conversations, repair.heads, [conversation_id])
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def is_behind(self, conversation_id: str, number: int) -> bool:
         """Return whether the feed of a conversation has yet to deliver a number."""
@@ -150,7 +184,7 @@ class Feed:
     def accept(self, event: Event) -> None:
         """Take an event from this process or from the bus, in any order, any number of times."""
         if event.number is None:
-            self._hand_out(event, event.data)
+            self._hand_out(event, event.body)
             return
         lines = self._lines(event)
         line = lines.get(event.target)
@@ -191,16 +225,16 @@ class Feed:
     def _deliver(self, line: _Line, event: Event) -> None:
         """Hand out one event; what a repair left out is chained over."""
         number, before = event.number or 0, line.position or 0
-        data = event.data
+        body = event.body
         if number != before + 1:
-            data = {**data, _PREV[event.room]: before}
+            body = orjson.dumps({**event.data, _PREV[event.room]: before})
         line.position = number
         if line.going:
             self._dismiss_before(line, number)
         seating = event.seating
         if seating is not None and seating.is_active:
             self._admit(line, seating.user_id, number)
-        self._hand_out(event, data)
+        self._hand_out(event, body)
         if seating is not None and not seating.is_active:
             self._dismiss(line, seating.user_id, number)
         if event.room is Room.USER:
@@ -242,7 +276,7 @@ class Feed:
         ask for what was said between the head they were told and this moment.
         """
         id_ = conversation["id"]
-        line = self._conversations.setdefault(id_, _Line(id_))
+        line = self._conversations.get(id_) or self._open(id_)
         if line.position is None:
             line.position, line.known = at - 1, max(line.known, at)
             self._advance(self._conversations, line)
@@ -267,9 +301,8 @@ class Feed:
         else:
             line.going[user_id] = at
 
-    def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
-        make = frames.hint if event.number is None else frames.event
-        frame = make(event.name, data)
+    def _hand_out(self, event: Event, body: bytes) -> None:
+        frame = frames.encoded(event.name, body, durable=event.number is not None)
         if event.room is Room.CONVERSATION:
             self._hub.to_conversation(event.target, frame, event.number)
         else:
@@ -282,9 +315,7 @@ class Feed:
         if line.position is None or line.known <= line.position or line.repairing:
             return
         line.repairing = True
-        task = asyncio.get_running_loop().create_task(self._repair(lines, line))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._begin(self._repair(lines, line))
 
     async def _repair(self, lines: dict[str, _Line], line: _Line) -> None:
         """Deliver from the database what did not arrive; what fails is tried again later."""
@@ -359,17 +390,25 @@ class Feed:
         """Compare heads at once: something may have been stored that nobody tells of."""
         self._doubted.set()
 
+    def hear_of(self, room: Room, target: str, number: int) -> None:
+        """Learn that there is a change with this number, which nobody brings."""
+        lines = self._conversations if room is Room.CONVERSATION else self._people
+        line = lines.get(target)
+        if line is not None:
+            line.known = max(line.known, number)
+            self._advance(lines, line)
+
     async def compare(self) -> None:
         """Look once at the heads of everything that is heard here."""
-        await self._compare(self._conversations, repair.heads)
-        await self._compare(self._people, repair.user_heads)
+        await self._compare(self._conversations, repair.heads, list(self._conversations))
+        await self._compare(self._people, repair.user_heads, list(self._people))
 
     async def _compare(
         self,
         lines: dict[str, _Line],
         read_heads: Callable[[list[str]], Awaitable[dict[str, int]]],
+        targets: list[str],
     ) -> None:
-        targets = list(lines)
         for start in range(0, len(targets), _SLICE):
             for target, head in (await read_heads(targets[start : start + _SLICE])).items():
                 line = lines.get(target)
