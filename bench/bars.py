@@ -47,7 +47,7 @@ class Verdict:
 
 def judge(recording: Recording) -> list[Verdict]:
     """Return the verdict on every claim."""
-    return [Verdict(bar, bar.measured(recording)) for bar in (*_FANOUT, *_SENDS, *_IDLE, *_PAGES)]
+    return [Verdict(bar, bar.measured(recording)) for bar in _ALL]
 
 
 def _one(case: str, contender: str, figure: str, per: float = 1) -> Measured:
@@ -261,3 +261,15 @@ _PAGES = (
         FLAT,
     ),
 )
+
+_BYSTANDER = (
+    Bar(
+        "2,000 messages a second between two other nodes, 1,000 idle clients: CPU of a node",
+        _one("bystander", "palabre", "core_percent"),
+        "≤",
+        2,
+        "% of a core",
+    ),
+)
+
+_ALL = (*_FANOUT, *_SENDS, *_IDLE, *_PAGES, *_BYSTANDER)

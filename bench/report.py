@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import bars, plot
+from bench.cases.bystanders import BYSTANDERS, PER_S
 from bench.cases.fanout import MEMBERS, SIZES, WINDOWS
 from bench.cases.pages import HISTORIES, LISTS
 from bench.cases.sends import SENDERS
@@ -149,6 +150,18 @@ _TOPICS = (
             _Column("pages_per_s", "lists a second"),
             _Column("p50_ms", "p50, ms"),
             _Column("p99_ms", "p99, ms"),
+        ),
+    ),
+    _Topic(
+        "A node that has no part in it",
+        f"Two nodes exchange {PER_S:,} messages a second by Redis (Valkey), 20 pairs of people. "
+        f"Measured is a third one, to which {BYSTANDERS:,} others are connected, who are in rooms "
+        "of their own and say nothing. Stock python-socketio uses its Redis manager.",
+        [("bystander", 0)],
+        "",
+        (
+            _Column("core_percent", "CPU of the third node, % of a core"),
+            _Column("messages_per_s", "messages a second between the others"),
         ),
     ),
 )

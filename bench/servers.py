@@ -49,14 +49,15 @@ class Server:
 
 
 @contextmanager
-def palabre(database_url: str) -> Iterator[Server]:
-    """Run Palabre, whole, as an operator starts it."""
+def palabre(database_url: str, *, redis_url: str = "") -> Iterator[Server]:
+    """Run Palabre, whole, as an operator starts it; with Redis it is one of several nodes."""
     port = free_port()
     settings = {
         "PALABRE_AUTH__SECRET": SECRET,
         "PALABRE_DATABASE__URL": database_url,
         "PALABRE_HTTP__HOST": LOOPBACK,
         "PALABRE_HTTP__PORT": str(port),
+        **({"PALABRE_REDIS__URL": redis_url} if redis_url else {}),
         "PYTHONPATH": str(SOURCE),
     }
     command = [sys.executable, "-m", "server", "serve"]
@@ -94,6 +95,15 @@ def python_echo() -> Iterator[Server]:
     """Run python-socketio as it comes, storing nothing."""
     port = free_port()
     with _running([_peer_python(), str(_PEERS / "echo.py"), str(port)], port, {}) as server:
+        yield server
+
+
+@contextmanager
+def python_nodes(redis_url: str) -> Iterator[Server]:
+    """Run python-socketio as it comes, one of several nodes that Redis connects."""
+    port = free_port()
+    command = [_peer_python(), str(_PEERS / "nodes.py"), str(port), redis_url]
+    with _running(command, port, {}) as server:
         yield server
 
 

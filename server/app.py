@@ -29,8 +29,9 @@ from server.journal import Journal
 from server.listener import Listener
 from server.logs import get_logger
 from server.middleware import Manners
-from server.realtime.bus import Bus, MemoryBus
+from server.realtime.bus import Bus, MemoryBus, RedisBus
 from server.realtime.connection import Entrance
+from server.realtime.emitter import Emitter
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
 from server.realtime.limits import Buckets
@@ -62,6 +63,7 @@ class Node:
     dispatcher: Dispatcher
     images: Images
     intake: Intake
+    sockets: Sockets
 
 
 def serve(settings: Settings, *, demo: bool) -> None:
@@ -136,6 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 house.dispatcher,
                 house.images,
                 house.intake,
+                house.sockets,
             )
         finally:
             await house.close()
@@ -150,14 +153,15 @@ class _House:
         self._registry = handlers.registry()
         turn = Turn()
         hub = Hub(turn, coalesce_s=settings.realtime.coalesce_ms / 1_000)
-        self.bus = MemoryBus()
-        self.feed = Feed(settings, hub)
+        self.bus: Bus = RedisBus(settings.redis) if settings.redis.url else MemoryBus()
+        self.feed = Feed(settings, hub, self.bus)
         self._met = Acquaintances()
-        self.bus.listen(self._met.notice)
         self._recency = Recency(settings.limits.broadcast_members)
-        self.bus.listen(self._recency.notice)
-        self.bus.listen(self.feed.accept)
+        for listener in (self._met.notice, self._recency.notice, self.feed.accept):
+            self.bus.listen(listener)
         self._teller = Teller(settings.limits, self.bus)
+        if isinstance(self.bus, RedisBus):
+            _hear_others(settings, self.bus, hub, self._teller)
         self._store = _store(settings)
         self.images = _images(settings)
         self._sweeper = Sweeper(settings.files, self._store)
@@ -173,7 +177,7 @@ class _House:
         self.intake = Intake(self._store, self.images, self._sweeper)
         lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed)
         self._entrance = Entrance(settings, lobby, self._teller, turn)
-        self._sockets = Sockets(settings, self._entrance)
+        self.sockets = Sockets(settings, self._entrance, self.bus)
         self._plain = Plain(self._entrance)
         self._watch: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
@@ -193,7 +197,7 @@ class _House:
         rest = Rest(settings, self.dispatcher, bearer, uploads)
         rest.attach(app, self._registry)
         pages.attach(app, self._registry, _database_answers, settings)
-        self._sockets.attach(app)
+        self.sockets.attach(app)
         self._plain.attach(app)
         self._runner = Listener(
             app,
@@ -206,6 +210,7 @@ class _House:
         self.feed.forgets(self._met.forget)
         await self.feed.open()
         await self._journal.open()
+        await self.bus.open(await database.file_key(), await database.epoch())
         self._recency.start()
         await _claim(settings, self._sweeper)
         self._watch = asyncio.create_task(self.feed.watch())
@@ -217,7 +222,7 @@ class _House:
             for site in list(self._runner.sites):
                 await site.stop()
         self._entrance.is_stopping = True
-        await asyncio.gather(self._sockets.close(), self._plain.close())
+        await asyncio.gather(self.sockets.close(), self._plain.close())
         self._entrance.watch.wheel.stop()
         await self._settle()
         if self._watch is not None:
@@ -228,6 +233,7 @@ class _House:
             await self._runner.cleanup()
         # What uploads asked for while everybody else was being let go.
         await self._settle()
+        await self.bus.close()
         await self._recency.close()
         await self._journal.close()
         await self._sweeper.close()
@@ -237,6 +243,13 @@ class _House:
     async def _settle(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.dispatcher.settle(), _SETTLE_S)
+
+
+def _hear_others(settings: Settings, bus: RedisBus, hub: Hub, teller: Teller) -> None:
+    """Let this node take notice of what is done and said elsewhere."""
+    bus.listen(teller.typists.notice)
+    if settings.redis.emitter_channel:
+        Emitter(settings.limits, bus, hub)
 
 
 def _store(settings: Settings) -> Store:

@@ -29,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from server import redis_url
 from server.errors import SettingsError
 
 PREFIX = "PALABRE_"
@@ -37,6 +38,7 @@ SECRET_BYTES = 32
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _LOOPBACK_ANY_PORT = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\]):\*")
+_REDIS_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_PIXEL = 12
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _POSTGRES_KINDS = ("postgresql", "postgres")
@@ -88,10 +90,18 @@ def _web_address(text: str) -> str:
     return text
 
 
-def _no_redis(text: str) -> str:
-    """Return the empty text: one node is all there is for now."""
-    if text:
-        raise ValueError("several nodes are not built yet; leave it empty")
+def _redis_address(text: str) -> str:
+    """Return the address, which is empty or one of Redis."""
+    authority = redis_url.parsed(text).authority if text else None
+    if authority and not Path(authority).is_file():
+        raise ValueError(f"sslrootcert {authority} is no file")
+    return text
+
+
+def _redis_prefix(text: str) -> str:
+    """Return the prefix, in which nothing means anything to Redis or to us."""
+    if not _REDIS_PREFIX.fullmatch(text):
+        raise ValueError("must be 1 to 64 letters, digits, dots, dashes and underscores")
     return text
 
 
@@ -298,10 +308,48 @@ class DatabaseSettings(Section):
 
 
 class RedisSettings(Section):
-    """What connects several nodes."""
+    """What connects several nodes; all of one installation are given the same."""
 
-    url: Annotated[str, AfterValidator(_no_redis), Field(repr=False)] = ""
-    """The address of Redis, for several nodes; they are not built yet, so it stays empty."""
+    url: Annotated[str, AfterValidator(_redis_address), Field(repr=False)] = ""
+    """The address of Redis or Valkey: redis://:PASSWORD@HOST:PORT/0 for one server,
+    redis+sentinel://HOST:PORT,HOST:PORT/0/NAME for one that Sentinels name,
+    redis+cluster://HOST:PORT,HOST:PORT for a cluster (rediss with encryption, with
+    ?sslrootcert= for an authority of your own). Empty: this node is alone."""
+    sentinel_password: str = Field("", repr=False)
+    """The password of the Sentinels themselves, if they ask for one."""
+    prefix: Annotated[str, AfterValidator(_redis_prefix)] = "palabre"
+    """What the names of channels and keys begin with; each installation that shares a Redis with
+    others, a copy for tests among them, has its own."""
+    emitter_channel: Annotated[str, Field(max_length=128)] = ""
+    """The channel on which other processes may tell something with python-socketio's write-only
+    manager, which calls its own `socketio`; whoever can publish there can show `app:` events to
+    people. Empty: nobody listens."""
+    waiting_events: Count = 10_000
+    """The events that may wait to be published; what more comes is found in the database by those
+    who were to hear it, within two seconds."""
+    waiting_bytes: Count = 33_554_432
+    """The bytes of events that may wait to be published, in the same way."""
+    unpublished: Count = 10_000
+    """The conversations and people of which is remembered, while Redis is away, that others have
+    not heard of their last change, so that they are told to look as soon as it is back."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.emitter_channel and not self.url:
+            raise ValueError(
+                "redis.emitter_channel: needs Redis; give its address as redis.url, "
+                "or leave the channel empty"
+            )
+        if self.emitter_channel.startswith(f"{self.prefix}:"):
+            raise ValueError(
+                f"redis.emitter_channel: begins like our own channels, with {self.prefix}:; "
+                "choose another name"
+            )
+        return self
+
+    def address(self) -> redis_url.RedisUrl:
+        """Return what the address says; ValueError when it is empty."""
+        return redis_url.parsed(self.url)
 
 
 class RealtimeSettings(Section):
@@ -524,6 +572,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         files, limits = self.files, self.limits
+        if self.redis.url and self.database.is_sqlite:
+            raise ValueError(
+                "redis.url: connects several nodes, and SQLite serves one; give PostgreSQL's "
+                "address as database.url, or leave redis.url empty"
+            )
         if limits.attachment_bytes > files.unsent_bytes:
             raise ValueError(
                 f"limits.attachment_bytes: {limits.attachment_bytes} is more than "
@@ -724,6 +777,7 @@ def _plain(kind: str, context: Mapping[str, Any]) -> str:
         "string": "must be text",
         "tuple": "must be a list",
         "string_too_short": "must not be empty",
+        "string_too_long": f"must be at most {context.get('max_length')} characters long",
         "too_short": "must not be empty",
         "literal_error": f"must be {context.get('expected')}",
         "greater_than_equal": f"must be at least {context.get('ge')}",

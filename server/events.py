@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+import orjson
+
 
 class Room(Enum):
     """The two kinds of room; clients never name one."""
@@ -21,21 +23,76 @@ class Seating:
     is_active: bool
 
 
-class Event(NamedTuple):
+class Event:
     """One fact on its way to a room.
 
     `number` is the `event_seq` (or, in a person's room, the `user_seq`) of a durable event and None
     for a hint; `origin` is the session of a person who types. The feed adds `prev_event_seq` or
-    `prev_user_seq` when it delivers the event.
+    `prev_user_seq` when it delivers the event. `subject` is the message that a durable event is
+    about. Its JSON is made once; of an event that another node sent, the JSON is what there is, and
+    read only by whoever asks for `data`.
     """
 
-    name: str
-    room: Room
-    target: str
-    data: dict[str, Any]
-    number: int | None = None
-    seating: Seating | None = None
-    origin: str = ""
+    __slots__ = (
+        "_body",
+        "_data",
+        "name",
+        "number",
+        "origin",
+        "room",
+        "seating",
+        "subject",
+        "target",
+    )
+
+    def __init__(  # noqa: PLR0913, PLR0917 (what an event is)
+        self,
+        name: str,
+        room: Room,
+        target: str,
+        data: dict[str, Any] | bytes,
+        number: int | None = None,
+        seating: Seating | None = None,
+        origin: str = "",
+    ) -> None:
+        """Take what happened; `data` may be the JSON of an object."""
+        self.name = name
+        self.room = room
+        self.target = target
+        self.number = number
+        self.seating = seating
+        self.origin = origin
+        self.subject = ""
+        self._data: dict[str, Any] | None = None
+        self._body: bytes | None = None
+        if isinstance(data, bytes):
+            self._body = data
+        else:
+            self._data = data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Return what the event says."""
+        if self._data is None:
+            self._data = orjson.loads(self._body or b"{}")
+        return self._data
+
+    @property
+    def body(self) -> bytes:
+        """Return what the event says, as JSON."""
+        if self._body is None:
+            self._body = orjson.dumps(self._data)
+        return self._body
+
+    def by(self, session_id: str) -> "Event":
+        """Return the same event of a person's session."""
+        return Event(
+            self.name, self.room, self.target, self.data, self.number, self.seating, session_id
+        )
+
+    def __repr__(self) -> str:
+        """Return what tells this event from others, without what it says."""
+        return f"Event({self.name}, {self.room.name}, {self.target}, {self.number})"
 
 
 class Outcome(NamedTuple):
@@ -89,9 +146,11 @@ def message_deleted(message: dict[str, Any], actor_id: str) -> Event:
 
 
 def _message(name: str, message: dict[str, Any], actor_id: str) -> Event:
-    return _durable(
+    told = _durable(
         name, message["conversation_id"], message["event_seq"], actor_id, {"message": message}
     )
+    told.subject = message["id"]
+    return told
 
 
 def participant_added(conversation_id: str, participant: dict[str, Any], actor_id: str) -> Event:

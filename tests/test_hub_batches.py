@@ -170,7 +170,8 @@ def said(room: str, number: int, *, padding: int = 0) -> Frame:
 
 
 def hinted(room: str, number: int) -> Frame:
-    return frames.hint("hinted", {"room": room, "number": number})
+    body = orjson.dumps({"room": room, "number": number})
+    return frames.encoded("hinted", body, durable=False)
 
 
 @pytest.fixture

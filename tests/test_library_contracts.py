@@ -14,8 +14,11 @@ from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
 from engineio.async_socket import AsyncSocket
 from engineio.payload import Payload
+from redis.asyncio.connection import Connection
+from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from server.listener import Listener
+from server.realtime.bus import MemoryBus
 from server.realtime.engine import Engine, Manager
 from server.realtime.handshake import TAKEN, accepted, take_over
 from server.realtime.websocket import MalformedError, Turn, WebSocket, framed
@@ -251,6 +254,22 @@ def test_the_mask_is_taken_off_where_it_is() -> None:
         (socketio.AsyncServer, "_handle_event", ["eio_sid", "namespace", "id", "data"]),
         (socketio.AsyncServer, "_handle_ack", ["eio_sid", "namespace", "id", "data"]),
         (socketio.AsyncManager, "connect", ["sid", "namespace"]),
+        (AsyncPubSubManager, "_publish", ["data"]),
+        (AsyncPubSubManager, "_listen", []),
+        (AsyncPubSubManager, "_thread", []),
+        (
+            AsyncPubSubManager,
+            "emit",
+            ["event", "data", "namespace", "room", "skip_sid", "callback", "to", "kwargs"],
+        ),
+        (Connection, "connect", []),
+        (Connection, "disconnect", None),
+        (Connection, "send_packed_command", ["command", "check_health"]),
+        (
+            Connection,
+            "read_response",
+            ["disable_decoding", "timeout", "disconnect_on_error", "push_request"],
+        ),
     ],
 )
 def test_the_libraries_call_what_we_put_in_their_place(
@@ -260,6 +279,12 @@ def test_the_libraries_call_what_we_put_in_their_place(
     assert inspect.iscoroutinefunction(method)
     if parameters is not None:
         assert list(inspect.signature(method).parameters)[1:] == parameters
+
+
+def test_a_connection_of_redis_is_not_opened_again_by_itself() -> None:
+    connection = Connection(protocol=2, driver_info=None)
+    assert connection._writer is None
+    assert connection.retry._retries == 0
 
 
 def test_a_payload_holds_as_many_packets_for_the_library_as_for_us() -> None:
@@ -280,7 +305,7 @@ class Ears:
 
 async def test_what_is_sent_through_the_library_reaches_those_it_is_for() -> None:
     """Everybody, rooms, several rooms without repeating, and one alone, who has no room."""
-    server = socketio.AsyncServer(client_manager=Manager(), async_mode="aiohttp")
+    server = socketio.AsyncServer(client_manager=Manager(MemoryBus()), async_mode="aiohttp")
     ears = [Ears() for _ in range(3)]
     sids = []
     for number, one in enumerate(ears):
@@ -296,7 +321,7 @@ async def test_what_is_sent_through_the_library_reaches_those_it_is_for() -> Non
     assert set(server.manager.rooms["/"]) == {None, "odd"}
     await server.close_room("odd")
     await server.emit("said", 6, to="odd")
-    await server.manager.disconnect(sids[1], "/")
+    await server.manager.disconnect(sids[1], "/", ignore_queue=True)
     await server.emit("said", 7, to=sids[1])
 
     heard = [[int(each[9:-1].strip('",')) for each in one.heard] for one in ears]

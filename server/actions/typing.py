@@ -32,5 +32,5 @@ async def _tell(call: Call, request: TypingStart | TypingStop, told: Event) -> O
     standing.require(Permission.WRITE)
     standing.require_open()
     large = call.settings.limits.broadcast_members < standing.conversation.participants_count
-    heard = () if large else (told._replace(origin=call.caller.session_id),)
+    heard = () if large else (told.by(call.caller.session_id),)
     return Outcome({}, heard)

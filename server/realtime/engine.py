@@ -1,11 +1,12 @@
 """Socket.IO's and Engine.IO's servers as we use them: what they must be guarded against.
 
 The only place that knows the libraries, with `sockets.py`. Their rooms, handlers and tasks per
-event are not used by us, but they work: who emits through the library reaches everybody who is in.
+event are not used by us, but they work: who emits through the library reaches everybody who is in,
+on all nodes.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
@@ -16,15 +17,19 @@ from aiohttp import web
 from engineio.async_drivers.aiohttp import WebSocket, translate_request
 from engineio.async_socket import AsyncSocket
 from socketio import packet as socketio_packet
-from socketio.async_manager import AsyncManager
+from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from server.dispatch import read_json
+from server.events import Event, Room
 from server.logs import get_logger
 from server.middleware import whole_body
+from server.realtime.bus import Bus
 from server.realtime.output import Output
 
 _ID_DIGITS = 15
 _LOOK_EVERY_S = 1.0
+_WAITING = 1_000
+_OUR_ROOMS = {"conversation": Room.CONVERSATION, "user": Room.USER}
 
 log = get_logger("server.connections")
 
@@ -205,5 +210,68 @@ class _OwnRooms:
         return [sid, *rooms]
 
 
-class Manager(_OwnRooms, AsyncManager):  # type: ignore[misc]
-    """Who is in, as the library knows it."""
+class Manager(_OwnRooms, AsyncPubSubManager):  # type: ignore[misc]
+    """Who is in, as the library knows it, here and on other nodes.
+
+    What the library's server is asked to emit, to move between rooms or to send away is done
+    wherever the clients are. Its rooms `conversation:{id}` and `user:{id}` are ours: everybody who
+    has a seat there, by whichever door they came.
+    """
+
+    name = "palabre"
+
+    def __init__(self, bus: Bus) -> None:
+        """Speak to other nodes by our bus."""
+        super().__init__()
+        self._bus = bus
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue(_WAITING)
+        self.thread: asyncio.Task[None] | None = None
+
+    def initialize(self) -> None:
+        """Begin to hear what other nodes say."""
+        if self.thread is None:
+            self._bus.hear_library(self._hear)
+            super().initialize()
+
+    async def shutdown(self) -> None:
+        """Stop hearing."""
+        if self.thread is not None:
+            self.thread.cancel()
+            await asyncio.gather(self.thread, return_exceptions=True)
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str | None = None,
+        room: Any = None,
+        **options: Any,
+    ) -> None:
+        """Emit an event to everybody, a room, several rooms or one client."""
+        room = options.pop("to", None) or room
+        ours = our_room(room)
+        if ours is None:
+            await super().emit(event, data, namespace or "/", room, **options)
+        else:
+            self._bus.publish(Event(event, *ours, orjson.dumps(data)))
+
+    async def _publish(self, data: dict[str, Any]) -> None:
+        self._bus.tell_library(orjson.dumps(data))
+
+    async def _listen(self) -> AsyncIterator[bytes]:
+        while True:
+            yield await self._heard.get()
+
+    def _hear(self, message: bytes) -> None:
+        try:
+            self._heard.put_nowait(message)
+        except asyncio.QueueFull:
+            log.warning("what was said through the library came too fast, and is lost")
+
+
+def our_room(room: object) -> tuple[Room, str] | None:
+    """Return which of our rooms the library's name of one means; None if none."""
+    kind, _, target = room.partition(":") if isinstance(room, str) else ("", "", "")
+    if not target or kind not in _OUR_ROOMS:
+        return None
+    return _OUR_ROOMS[kind], target

@@ -9,13 +9,18 @@ Only the feed moves seats of people who are connected, at the moment it delivers
 event (`seats.py`).
 """
 
+import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
+
+import orjson
 
 from server.actions import repair
 from server.config import Settings
 from server.events import Event, Room
 from server.realtime import frames
+from server.realtime.bus import Bus
 from server.realtime.epochs import Epochs
 from server.realtime.heads import Heads
 from server.realtime.hub import Hub
@@ -32,16 +37,19 @@ _PREV = {Room.CONVERSATION: "prev_event_seq", Room.USER: "prev_user_seq"}
 class Feed:
     """Delivers events to the hub in the order of their numbers."""
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
-        """Deliver to a hub; `open()` before anybody comes."""
+    def __init__(self, settings: Settings, hub: Hub, bus: Bus) -> None:
+        """Deliver to a hub, and mend what a bus loses; `open()` before anybody comes."""
         self._hub = hub
+        self._bus = bus
+        bus.repaired_by(self)
         self._lines = Lines()
         self._conversations = self._lines.conversations
         self._people = self._lines.people
         self._seats = Seats(hub)
         self._mender = Mender(settings, hub, self._seats, self)
-        self._epochs = Epochs(hub, self._lines, self.advance)
+        self._epochs = Epochs(hub, self._lines, self.advance, self._start_over)
         self._heads = Heads(self._lines, self._epochs, self.advance)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Learn which life of the database this is."""
@@ -60,6 +68,8 @@ class Feed:
         if not unread:
             return
         try:
+            # What is said after the head was read must arrive: first the channels, then the heads.
+            await self._bus.follow(Room.CONVERSATION, [line.target for line in unread])
             heads = await repair.heads([line.target for line in unread])
         except Exception:
             self._abandon(new)
@@ -72,18 +82,19 @@ class Feed:
 
     def _abandon(self, conversation_ids: Collection[str]) -> None:
         """Drop lines that nobody has found a beginning for."""
-        for id_ in conversation_ids:
-            line = self._conversations.get(id_)
-            if line is not None and line.position is None:
-                self._conversations.pop(id_).close()
+        lines = [self._conversations.get(id_) for id_ in conversation_ids]
+        unplaced = [line.target for line in lines if line is not None and line.position is None]
+        self._drop(Room.CONVERSATION, unplaced)
 
-    def expect_person(self, user_id: str) -> Line:
+    async def expect_person(self, user_id: str) -> Line:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
-        return self._lines.person(user_id)
+        line = self._lines.person(user_id)
+        await self._bus.follow(Room.USER, [user_id])
+        return line
 
     def begin_at(self, conversation_id: str, head: int) -> None:
         """Have a line for a conversation that nobody hears yet, from after a head on."""
-        line = self._lines.conversation(conversation_id)
+        line = self._begun(conversation_id)
         line.position = max(head, line.position or 0)
         self.advance(line)
 
@@ -98,14 +109,46 @@ class Feed:
 
     def release(self, conversation_ids: Collection[str]) -> None:
         """Drop the lines of conversations that nobody here hears."""
-        for id_ in conversation_ids:
-            if not self._hub.is_heard(id_) and id_ in self._conversations:
-                self._conversations.pop(id_).close()
+        unheard = [id_ for id_ in conversation_ids if not self._hub.is_heard(id_)]
+        self._drop(Room.CONVERSATION, unheard)
 
     def release_person(self, user_id: str) -> None:
         """Drop the line of a person without connections here."""
-        if not self._hub.devices_of(user_id) and user_id in self._people:
-            self._people.pop(user_id).close()
+        if not self._hub.devices_of(user_id):
+            self._drop(Room.USER, [user_id])
+
+    def _drop(self, room: Room, targets: Collection[str]) -> None:
+        lines = self._lines.of(room)
+        dropped = [target for target in targets if target in lines]
+        for target in dropped:
+            lines.pop(target).close()
+        if dropped:
+            self._bus.leave(room, dropped)
+
+    def _begun(self, conversation_id: str) -> Line:
+        """Return the line of a conversation of which somebody knows a number to begin after.
+
+        Until the channel of a new one is certain, something may be said that does not arrive.
+        """
+        line = self._conversations.get(conversation_id)
+        if line is None:
+            line = self._lines.conversation(conversation_id)
+            task = asyncio.get_running_loop().create_task(self._follow_late(line))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return line
+
+    async def _follow_late(self, line: Line) -> None:
+        if await self._bus.follow(line.room, [line.target]):
+            # What fails here is found by the next comparison of all.
+            with suppress(Exception):
+                heads = await repair.heads([line.target])
+                self._learn(line, heads.get(line.target, 0))
+
+    def _learn(self, line: Line, number: int) -> None:
+        """Take note that there is a change with this number."""
+        line.known = max(line.known, number)
+        self.advance(line)
 
     def is_behind(self, conversation_id: str, number: int) -> bool:
         """Return whether the feed of a conversation has yet to deliver a number."""
@@ -117,13 +160,15 @@ class Feed:
         self._lines.close()
         self._epochs.close()
         self._mender.close()
+        for task in self._tasks:
+            task.cancel()
 
     # Events
 
     def accept(self, event: Event) -> None:
         """Take an event from this process or from the bus, in any order, any number of times."""
         if event.number is None:
-            self._hand_out(event, event.data)
+            self._hand_out(event, event.body)
             return
         line = self._lines.of(event.room).get(event.target)
         if line is None:
@@ -163,12 +208,12 @@ class Feed:
     def deliver(self, line: Line, event: Event) -> None:
         """Hand out one event; what a repair left out is chained over."""
         number, before = event.number or 0, line.position or 0
-        data = event.data
+        body = event.body
         if number != before + 1:
-            data = {**data, _PREV[event.room]: before}
+            body = orjson.dumps({**event.data, _PREV[event.room]: before})
         line.pass_by(event, number)
         self._seats.before(line, event)
-        self._hand_out(event, data)
+        self._hand_out(event, body)
         self._seats.after(line, event)
         if event.room is Room.USER:
             self._follow(event)
@@ -185,7 +230,7 @@ class Feed:
 
     def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
         """Have a line for a conversation from the moment one of its members here came in."""
-        line = self._lines.conversation(conversation["id"])
+        line = self._begun(conversation["id"])
         if line.position is None:
             line.position, line.known = at - 1, max(line.known, at)
             self.advance(line)
@@ -198,9 +243,8 @@ class Feed:
             self._seats.went_out(line, user_id, at)
             self.release([conversation_id])
 
-    def _hand_out(self, event: Event, data: dict[str, Any]) -> None:
-        make = frames.hint if event.number is None else frames.event
-        frame = make(event.name, data)
+    def _hand_out(self, event: Event, body: bytes) -> None:
+        frame = frames.encoded(event.name, body, durable=event.number is not None)
         if event.room is Room.CONVERSATION:
             self._hub.to_conversation(event.target, frame, event.number)
         else:
@@ -215,6 +259,12 @@ class Feed:
     def doubt(self) -> None:
         """Compare heads at once: something may have been stored that nobody tells of."""
         self._heads.doubt()
+
+    def hear_of(self, room: Room, target: str, number: int) -> None:
+        """Learn that there is a change with this number, which nobody brings."""
+        line = self._lines.of(room).get(target)
+        if line is not None:
+            self._learn(line, number)
 
     async def compare(self) -> None:
         """Look once at the heads of everything that is heard here."""
@@ -233,6 +283,10 @@ class Feed:
         if epoch != self.epoch:
             self.doubt()
         return epoch == self.epoch
+
+    def _start_over(self, epoch: str, dropped: Collection[str]) -> None:
+        self._bus.adopt(epoch)
+        self._bus.leave(Room.CONVERSATION, dropped)
 
     def forgets(self, forget: Callable[[], None]) -> None:
         """Let somebody who keeps what is stored forget it, too, whenever an epoch begins."""

@@ -39,9 +39,7 @@ class Line:
 
     def pass_by(self, event: Event, number: int) -> None:
         """Stand at an event that is being delivered."""
-        self.position = number
-        message = event.data.get("message")
-        self.said = "" if message is None else message["id"]
+        self.position, self.said = number, event.subject
 
     def stand_at(self, number: int) -> None:
         """Stand at a number, whatever happened on the way, unless the line is further."""
@@ -50,9 +48,8 @@ class Line:
 
     def is_denied_by(self, event: Event) -> bool:
         """Return whether an event has the number of the last one and is about another message."""
-        message = event.data.get("message")
         is_last = event.number is not None and event.number == self.position
-        return is_last and bool(self.said) and message is not None and message["id"] != self.said
+        return is_last and bool(self.said and event.subject) and event.subject != self.said
 
     def take(self, event: Event, number: int) -> None:
         """Keep an event for its turn."""

@@ -189,7 +189,7 @@ class Lobby:
         named = [] if asked is None else list(asked.cursors)
         if session.about is not None:
             named = [session.about]
-        line = self._feed.expect_person(session.user_id)
+        line = await self._feed.expect_person(session.user_id)
         came = await self._arrivals.person(session.user_id, named)
         if came.profile is None or not people.agrees(identity, came.profile):
             return None

@@ -14,6 +14,7 @@ from socketio import packet as socketio_packet
 from server.config import Settings
 from server.errors import ClientError, NotFoundError, ValidationFailedError
 from server.middleware import whole_body
+from server.realtime.bus import Bus
 from server.realtime.connection import Connection, Entrance, Everybody
 from server.realtime.engine import Engine, Json, Manager, Packet, decoded, is_engine_packet
 from server.realtime.polling import Polling
@@ -34,8 +35,8 @@ _TRANSPORTS = "use transports: ['websocket'] or switch on realtime.transports"
 class _Server(socketio.AsyncServer):  # type: ignore[misc]
     """Socket.IO with our own connecting and our own line of requests."""
 
-    def __init__(self, entrance: Entrance, everybody: Everybody, **options: Any) -> None:
-        super().__init__(client_manager=Manager(), **options)
+    def __init__(self, entrance: Entrance, everybody: Everybody, bus: Bus, **options: Any) -> None:
+        super().__init__(client_manager=Manager(bus), **options)
         self._entrance = entrance
         self._everybody = everybody
         self._polling: dict[str, Polling] = {}
@@ -166,14 +167,15 @@ def _require_place(connection: Streaming | Polling, namespace: str | None) -> No
 class Sockets:
     """The Socket.IO door."""
 
-    def __init__(self, settings: Settings, entrance: Entrance) -> None:
+    def __init__(self, settings: Settings, entrance: Entrance, bus: Bus) -> None:
         """Make the door; `attach()` hangs it into an application."""
         realtime = settings.realtime
         self._entrance = entrance
         self._everybody = Everybody()
-        self._server = _Server(
+        self.library = _Server(
             entrance,
             self._everybody,
+            bus,
             async_mode="aiohttp",
             serializer=Packet,
             json=Json,
@@ -203,6 +205,9 @@ class Sockets:
         """Serve Socket.IO under its path of an application."""
         for method in ("GET", "POST", "OPTIONS"):
             app.router.add_route(method, f"/{PATH}/", self._serve)
+        # The library would do it with the first request that it is shown.
+        self.library.manager_initialized = True
+        self.library.manager.initialize()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -213,7 +218,7 @@ class Sockets:
         if "j" in query:
             raise ValidationFailedError.of("j", "JSONP is not spoken here")
         if transport == "websocket" and "sid" not in query and query.get("EIO") == "4":
-            return self._server.arrive(request, self._opening)
+            return self.library.arrive(request, self._opening)
         return await self._polled(request)
 
     async def _polled(self, request: web.Request) -> web.StreamResponse:
@@ -223,10 +228,10 @@ class Sockets:
             # Who polls comes back at once, over a connection that is open still.
             self._entrance.admit(request)
         if request.query.get("transport") == "websocket" and sid is not None:
-            self._server.eio.upgrades[sid] = request
+            self.library.eio.upgrades[sid] = request
         if request.method == "POST" and sid is not None:
             self._require_payload(sid, await whole_body(request))
-        response: web.StreamResponse = await self._server.handle_request(request)
+        response: web.StreamResponse = await self.library.handle_request(request)
         return response
 
     def _require_payload(self, sid: str, body: bytes) -> None:
@@ -234,14 +239,15 @@ class Sockets:
         try:
             _require_packets(body.decode().split(_SEPARATOR))
         except ValueError as error:
-            self._server.malformed(sid, error)
+            self.library.malformed(sid, error)
             message = f"This is not a payload of Engine.IO 4: {error}"
             raise ValidationFailedError(message) from error
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
         await self._everybody.end()
-        await self._server.shutdown()
+        await self.library.shutdown()
+        await self.library.manager.shutdown()
 
 
 def _require_packets(packets: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ class Typists:
         self._limits = limits
         self._publish = publish
         self._typists: dict[tuple[str, str], _Typist] = {}
+        # How many type in a conversation, of those in which somebody does.
+        self._talks: Counter[str] = Counter()
 
     def passes(self, event: Event) -> bool:
         """Return whether an event on its way should be told, and remember who types."""
@@ -51,6 +54,8 @@ class Typists:
         expiry = self._limits.typing_expiry_ms / 1_000
         timer = asyncio.get_running_loop().call_later(expiry, self._stop, key)
         told_at = now if fresh or earlier is None else earlier.told_at
+        if earlier is None:
+            self._talks[event.target] += 1
         self._typists[key] = _Typist(event.data["kind"], event.origin, told_at, timer)
         return fresh
 
@@ -59,6 +64,9 @@ class Typists:
         if typist is None:
             return False
         typist.timer.cancel()
+        self._talks[key[0]] -= 1
+        if not self._talks[key[0]]:
+            del self._talks[key[0]]
         return True
 
     def _stop(self, key: tuple[str, str]) -> None:
@@ -66,6 +74,14 @@ class Typists:
         typist = self._typists.get(key)
         if typist is not None and self._forget(key):
             self._publish(events.typing_stopped(*key, typist.kind))
+
+    def notice(self, event: Event) -> None:
+        """Learn of a message or removal that came about by another node than the typing."""
+        if event.room is not Room.CONVERSATION or event.target not in self._talks:
+            return
+        if event.name == "message:created":
+            self._stop((event.target, event.data["message"]["sender"]["id"]))
+        self.removed(event)
 
     def gone(self, session_id: str) -> None:
         """Take back what a connection that ended was typing."""

@@ -1,0 +1,115 @@
+"""What a node pays for what it has no part in: two others exchange 2,000 messages a second.
+
+On the node that is measured there are people too, who talk about nothing in other rooms.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import people, servers
+from bench.cases.case import Case, Pace, in_turn
+from bench.chatter import Pair, Talk, chat
+from bench.databases import Databases
+from bench.figures import Figures
+from bench.machine import Idlers
+from bench.servers import Server
+from tests.services import Valkey
+
+PER_S = 2000
+BYSTANDERS = 1000
+
+_PAIRS = 20
+_ROOM = 10
+_SETTLE_S = 3
+_TEXT = "x" * 200
+
+
+def cases() -> list[Case]:
+    """Return the one question."""
+    asks = {"palabre": _palabre, "python_socketio": _stock}
+    return [in_turn("bystander", 20, **asks)]
+
+
+def _palabre(databases: Databases, pace: Pace) -> Figures:
+    count = max(_ROOM, int(BYSTANDERS * pace.clients))
+    with (
+        Valkey() as valkey,
+        databases.postgres() as url,
+        tempfile.TemporaryDirectory() as folder,
+        servers.palabre(url, redis_url=valkey.url) as here,
+        servers.palabre(url, redis_url=valkey.url) as there,
+        servers.palabre(url, redis_url=valkey.url) as measured,
+    ):
+        bystanders = people.names(count)
+        people.groups(here, [bystanders[at : at + _ROOM] for at in range(0, count, _ROOM)])
+        talking = [(f"speaker{number}", f"listener{number}") for number in range(_PAIRS)]
+        talks = people.groups(here, talking)
+        pairs = [
+            Pair(_token(speaks), _token(listens), partial(_message, talk["id"]))
+            for (speaks, listens), talk in zip(talking, talks, strict=True)
+        ]
+        auth = people.tokens(Path(folder), bystanders)
+        with _bystanders(measured, count, pace, auth=auth, **people.TALK) as idlers:
+            rate = _chat(here, there, Talk(pairs, "session:ready", "message:created"), pace)
+            return _told(idlers, count, rate)
+
+
+def _token(person: str) -> str:
+    return json.dumps({"token": people.token(person)})
+
+
+def _message(conversation_id: str, number: int) -> tuple[str, dict[str, Any]]:
+    body = {"conversation_id": conversation_id, "client_msg_id": str(number), "content": _TEXT}
+    return "message:send", body
+
+
+def _stock(_databases: Databases, pace: Pace) -> Figures:
+    count = max(_ROOM, int(BYSTANDERS * pace.clients))
+    with (
+        Valkey() as valkey,
+        servers.python_nodes(valkey.url) as here,
+        servers.python_nodes(valkey.url) as there,
+        servers.python_nodes(valkey.url) as measured,
+    ):
+        rooms = [f"talk{number}" for number in range(_PAIRS)]
+        shown = [json.dumps({"room": room}) for room in rooms]
+        pairs = [
+            Pair(auth, auth, partial(_text, room)) for room, auth in zip(rooms, shown, strict=True)
+        ]
+        with _bystanders(measured, count, pace, auth='{"room":"idle{n}"}') as idlers:
+            rate = _chat(here, there, Talk(pairs, "", "msg"), pace)
+            return _told(idlers, count, rate)
+
+
+def _text(room: str, _number: int) -> tuple[str, dict[str, str]]:
+    return "msg", {"room": room, "text": _TEXT}
+
+
+@contextmanager
+def _bystanders(server: Server, count: int, pace: Pace, **talk: str) -> Iterator[Idlers]:
+    """Let people come in and say nothing; what they cost is looked at a moment later."""
+    with Idlers(
+        clients=count,
+        port=server.port,
+        pid=server.pid,
+        settle=_SETTLE_S,
+        seconds=pace.seconds,
+        **talk,
+    ) as idlers:
+        yield idlers
+
+
+def _chat(here: Server, there: Server, talk: Talk, pace: Pace) -> float:
+    """Talk from before the look at the bystanders' node until after it."""
+    seconds = _SETTLE_S + pace.seconds + 1
+    return chat(here, there, talk, per_s=PER_S, seconds=seconds)
+
+
+def _told(idlers: Idlers, count: int, rate: float) -> Figures:
+    cpu_us_per_s = idlers.figures()["idle_cpu_us_per_s"] * count
+    return {"core_percent": cpu_us_per_s / 10_000, "messages_per_s": rate}

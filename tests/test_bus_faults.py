@@ -1,0 +1,243 @@
+"""Whatever happens to Valkey or on the way to it, people on another node have everything soon."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from server.config import Settings
+from server.realtime import feed
+from server.realtime.bus import RedisBus
+from server.realtime.bus import redis as redis_bus
+from tests import nodes
+from tests.eventually import becomes
+from tests.lossy import Lossy, between
+from tests.people import Device, Person, Town
+from tests.services import Valkey
+
+pytestmark = pytest.mark.many_nodes
+
+
+@pytest.fixture
+async def way(valkey: Valkey) -> AsyncIterator[Lossy]:
+    """What stands between the south and Valkey."""
+    async with between(valkey.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def south(north: Town, installation: Settings, way: Lossy) -> AsyncIterator[Town]:
+    """The node in the south, with something in its way."""
+    async with nodes.town(nodes.connected(installation, way.url)) as town:
+        yield town
+
+
+@pytest.fixture
+def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare heads only when there is doubt."""
+    monkeypatch.setattr(feed, "HEADS_EVERY_S", 3_600)
+
+
+def bus(town: Town) -> RedisBus:
+    found: RedisBus = town.node.bus
+    return found
+
+
+class Scene:
+    """Ada in the north and Bob in the south, who talk; Eve, who is there and hears nothing."""
+
+    hers: Device
+    his: Device
+    outside: Device
+    talk: dict[str, Any]
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+
+    async def says(self, count: int = 5) -> None:
+        """Let Ada say something, and be answered at once."""
+        for _ in range(count):
+            text = str(len(self._said))
+            async with asyncio.timeout(1):
+                await self.hers.says(self.talk, text)
+            self._said.append(text)
+
+    async def all_heard(self) -> None:
+        """Hold what both heard against what was said: all of it, once, in order."""
+        for device in (self.his, self.hers):
+            await device._until(lambda device=device: len(device.frames) >= len(self._said))
+            frames = [data for _, data in await device.heard()]
+            assert [data["message"]["content"] for data in frames] == self._said
+            numbers = [data["event_seq"] for data in frames]
+            assert numbers == sorted(set(numbers))
+            assert all(
+                data["prev_event_seq"] == before
+                for before, data in zip(numbers, frames[1:], strict=False)
+            )
+        self._said.clear()
+        await self.outside.hears_nothing()
+
+
+@pytest.fixture
+async def scene(north: Town, south: Town) -> AsyncIterator[Scene]:
+    scene = Scene()
+    ada, bob, eve = await north.known("ada"), await south.known("bob"), await south.known("eve")
+    scene.talk = await ada.creates("direct", bob)
+    scene.hers, scene.his = await ada.connects(), await bob.connects()
+    scene.outside = await eve.connects()
+    yield scene
+    await scene.all_heard()
+    await south.must_agree()
+
+
+async def test_what_is_said_while_valkey_is_gone_is_heard_and_again_at_once_when_it_is_back(
+    scene: Scene, north: Town, south: Town, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.says()
+    await scene.all_heard()
+
+    valkey.kill()
+    await scene.says()
+    await scene.all_heard()
+    assert not bus(north).is_up
+
+    # Heads are compared no more: what is heard from now on comes over the bus.
+    monkeypatch.setattr(feed, "HEADS_EVERY_S", 3_600)
+    await asyncio.to_thread(valkey.start)
+    await becomes(lambda: bus(north).is_up and bus(south).is_up)
+    await scene.says()
+    await scene.all_heard()
+
+
+async def test_a_frozen_valkey_delays_no_answer_and_nothing_for_longer_than_a_moment(
+    scene: Scene, north: Town, south: Town, valkey: Valkey
+) -> None:
+    valkey.freeze()
+    await scene.says()
+    await scene.all_heard()
+    await becomes(lambda: not bus(north).is_up and not bus(south).is_up)
+    cleo = await south.known("cleo")
+    async with asyncio.timeout(2):
+        await (await cleo.connects()).close()
+    await scene.says()
+    await scene.all_heard()
+
+    valkey.thaw()
+    await becomes(lambda: bus(north).is_up and bus(south).is_up)
+    await scene.says()
+    await scene.all_heard()
+
+
+async def test_who_connects_while_valkey_hangs_waits_no_longer_than_a_moment(
+    scene: Scene, south: Town, valkey: Valkey
+) -> None:
+    cleo = await south.known("cleo")
+    valkey.freeze()
+    async with asyncio.timeout(4 * redis_bus.CERTAIN_S + 1):
+        hers = await cleo.connects()
+    await hers.close()
+    valkey.thaw()
+
+
+async def test_a_node_that_cannot_reach_valkey_starts_and_joins_when_it_can(
+    installation: Settings, valkey: Valkey
+) -> None:
+    valkey.kill()
+    async with nodes.town(installation) as north, nodes.town(installation) as south:
+        ada, bob = await north.known("ada"), await south.known("bob")
+        talk = await ada.creates("direct", bob)
+        hers, his = await ada.connects(), await bob.connects()
+        await hers.says(talk, "Alone")
+        await his.hears("message:created")
+
+        await asyncio.to_thread(valkey.start)
+        await becomes(lambda: bus(north).is_up and bus(south).is_up)
+        await hers.asks("typing:start", conversation_id=talk["id"])
+        await his.hears("typing:started")
+
+
+async def test_a_connection_that_is_killed_is_opened_again_and_what_was_missed_is_found(
+    scene: Scene, north: Town, south: Town, valkey: Valkey, no_heads: None
+) -> None:
+    for kind in ("pubsub", "normal"):
+        await _kill_connections(valkey, kind)
+        await scene.says()
+        await scene.all_heard()
+        await becomes(lambda: bus(north).is_up and bus(south).is_up)
+
+
+async def _kill_connections(valkey: Valkey, kind: str) -> None:
+    async with redis.asyncio.Redis.from_url(valkey.url) as client:
+        await client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+async def test_a_connection_that_is_silently_replaced_is_noticed(
+    scene: Scene, south: Town, way: Lossy, no_heads: None
+) -> None:
+    await way.replace()
+    await scene.says()
+    # Nothing told the node; only its own pulse is missing.
+    await scene.all_heard()
+    await becomes(lambda: bus(south).is_up)
+    await scene.says()
+    await scene.all_heard()
+
+
+async def test_a_connection_that_freezes_without_a_word_is_noticed(
+    scene: Scene, south: Town, way: Lossy
+) -> None:
+    way.freeze()
+    await scene.says()
+    await scene.all_heard()
+    await becomes(lambda: not bus(south).is_up)
+
+    way.thaw()
+    await becomes(lambda: bus(south).is_up)
+    await scene.says()
+    await scene.all_heard()
+
+
+async def test_messages_that_get_lost_on_the_way_are_found_by_their_successors_and_by_heads(
+    scene: Scene, way: Lossy
+) -> None:
+    lost = iter([True, False, True, True, False, True])
+    way.loses = lambda channel, _: b":c:" in channel and next(lost, False)
+    await scene.says(6)
+    assert next(lost, None) is None
+    await scene.all_heard()
+
+
+async def test_a_membership_whose_announcement_is_lost_is_found(
+    scene: Scene, north: Town, south: Town, way: Lossy
+) -> None:
+    cleo = await south.known("cleo")
+    hers = await cleo.connects()
+    way.loses = lambda channel, _: b":u:" in channel
+    ada = Person(north, "ada")
+
+    added = await ada.creates("group", cleo)
+
+    await hers.hears("conversation:added")
+    await hers.settles()
+    hers.frames.clear()
+    way.loses = lambda *_: True
+    await ada.delete(f"conversations/{added['id']}/participants/cleo/")
+    await ada.says(added, "without Cleo")
+    await hers._until(lambda: any(name == "conversation:removed" for name, _ in hers.frames))
+    await asyncio.sleep(0)
+    names = await hers.heard_names()
+    assert "message:created" not in names
+    await scene.hers.heard()
+
+
+@pytest.mark.settings(redis={"waiting_events": 3, "unpublished": 1_000})
+async def test_what_finds_no_room_in_line_is_announced_when_there_is_room_again(
+    scene: Scene, north: Town, south: Town, valkey: Valkey, no_heads: None
+) -> None:
+    valkey.freeze()
+    await scene.says(20)
+    assert bus(north).counts["unpublished"] > 0
+    valkey.thaw()
+    await scene.all_heard()
