@@ -80,7 +80,7 @@ class Seal:
         """Return the envelope of an event."""
         seating = event.seating
         seat = None if seating is None else [seating.user_id, seating.is_active]
-        what = [event.name, event.number, seat, event.origin, event.subject]
+        what: list[object] = [event.name, event.number, seat, event.origin, event.subject]
         return self._close(Kind.EVENT, channel, epoch, what, event.body)
 
     def head(self, channel: str, epoch: str, number: int) -> bytes:
