@@ -74,6 +74,7 @@ async def test_what_the_library_emits_on_one_node_is_heard_on_all_by_those_it_is
     assert order(hers) == [("app:all", 1), ("app:room", 3)]
     await outside.settles()
     assert order(outside) == [("app:all", 1)]
+    await his.close()
 
 
 async def test_the_library_moves_and_sends_away_clients_of_other_nodes(
@@ -146,7 +147,7 @@ async def test_the_lines_of_the_document_do_what_it_says(
     valkey: Valkey, north: Town, ada: Person
 ) -> None:
     (example,) = examples(ROOT / "docs" / "deploying.md", "python")
-    talk = await ada.creates("group")
+    talk = await ada.creates("group", await north.known("cleo"))
     hers, his = await ada.connects(), await Person(north, "42").connects()
 
     def paste() -> None:

@@ -11,7 +11,7 @@ import pytest
 from server.config import Settings
 from server.errors import SettingsError
 from server.events import Room
-from server.realtime import feed
+from server.realtime import heads
 from server.realtime.bus import RedisBus
 from tests import nodes
 from tests.eventually import becomes
@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture
 def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare heads only when there is doubt."""
-    monkeypatch.setattr(feed, "HEADS_EVERY_S", 3_600)
+    monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
 
 
 @asynccontextmanager
