@@ -4,8 +4,10 @@ import asyncio
 import errno
 import gc
 import hashlib
+import os
 import signal
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ from server.journal import Journal
 from server.listener import Listener
 from server.logs import get_logger
 from server.middleware import Manners
+from server.readiness import Readiness
+from server.realtime import drain
 from server.realtime.bus import Bus, MemoryBus
 from server.realtime.connection import Entrance
 from server.realtime.feed import Feed
@@ -48,6 +52,12 @@ _SETTLE_S = 2.0
 _NEW_OBJECTS = 20_000
 """After so many objects more than were freed, the collector of cycles looks for garbage."""
 
+_LEAST_S = 1.0
+"""How long HTTP requests may take to end, however long everything else took."""
+
+_GONE_S = 14.5
+"""After so long the process ends, whatever still hangs; a supervisor kills it soon after."""
+
 log = get_logger("server")
 
 
@@ -62,6 +72,7 @@ class Node:
     dispatcher: Dispatcher
     images: Images
     intake: Intake
+    drain: Callable[[], Awaitable[None]]
 
 
 def serve(settings: Settings, *, demo: bool) -> None:
@@ -93,9 +104,7 @@ def begin_epoch(settings: Settings) -> None:
 
 async def _serve(settings: Settings, *, with_demo: bool) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
+    _stop_by_signal(stop)
     async with running(settings) as node:
         if with_demo:
             await demo.fill(node.dispatcher, node.intake)
@@ -104,6 +113,35 @@ async def _serve(settings: Settings, *, with_demo: bool) -> None:
         log.info("serving", version=__version__, host=settings.http.host, port=node.port)
         await stop.wait()
         log.info("stopping")
+        _end_in(_GONE_S)
+        await node.drain()
+
+
+def _stop_by_signal(stop: asyncio.Event) -> None:
+    """Let the first signal stop the server, and the second one end the process at once."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        for name in signals:
+            loop.remove_signal_handler(name)
+            signal.signal(name, signal.SIG_DFL)
+        stop.set()
+
+    for name in signals:
+        loop.add_signal_handler(name, first)
+
+
+def _end_in(seconds: float) -> None:
+    """End the process then, unless it has ended: a thread or a disk may hang for ever."""
+
+    def end() -> None:
+        log.error("the stop took too long, and what hangs is given up", seconds=seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _collect_less() -> None:
@@ -136,6 +174,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 house.dispatcher,
                 house.images,
                 house.intake,
+                house.drain,
             )
         finally:
             await house.close()
@@ -175,8 +214,11 @@ class _House:
         self._entrance = Entrance(settings, lobby, self._teller, turn)
         self._sockets = Sockets(settings, self._entrance)
         self._plain = Plain(self._entrance)
+        self._readiness = Readiness()
+        self._readiness.need("database", _database_answers)
         self._watch: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
+        self._uploads: Uploads | None = None
 
     async def open(self) -> int:
         """Serve, and return the port."""
@@ -187,12 +229,12 @@ class _House:
             client_max_size=settings.limits.event_bytes,
         )
         bearer = Bearer(self.dispatcher, self._tokens, self._met)
-        uploads = Uploads(self.dispatcher, bearer, self.intake)
+        uploads = self._uploads = Uploads(self.dispatcher, bearer, self.intake)
         uploads.attach(app, BASE)
         Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
         rest = Rest(settings, self.dispatcher, bearer, uploads)
         rest.attach(app, self._registry)
-        pages.attach(app, self._registry, _database_answers, settings)
+        pages.attach(app, self._registry, self._readiness, settings)
         self._sockets.attach(app)
         self._plain.attach(app)
         self._runner = Listener(
@@ -211,12 +253,31 @@ class _House:
         self._watch = asyncio.create_task(self.feed.watch())
         return await _listen(self._runner, settings)
 
-    async def close(self) -> None:
-        """Let nobody in any more, let everybody go, finish what was accepted, and stop."""
+    async def drain(self) -> None:
+        """Let nobody in any more, let everybody go in their time, finish what was accepted."""
+        settings, loop = self._settings.drain, asyncio.get_running_loop()
+        spread_s = max(settings.notice_s, settings.spread_s + drain.GRACE_S)
+        finished_by = loop.time() + spread_s + settings.finish_s
+        self._readiness.is_draining = self._entrance.is_stopping = True
+        everybody = (*self._sockets.everybody, *self._plain.everybody)
+        await asyncio.gather(asyncio.sleep(settings.notice_s), drain.let_go(everybody, settings))
+        await self._stop_listening()
+        if self._uploads is not None:
+            await self._uploads.settle(max(_LEAST_S, finished_by - loop.time()))
+        if self._runner is not None and self._runner.server is not None:
+            # It reads nothing more from here on, and finishes what it writes.
+            self._runner.server.pre_shutdown()
+            await self._runner.server.shutdown(max(_LEAST_S, finished_by - loop.time()))
+
+    async def _stop_listening(self) -> None:
         if self._runner is not None:
             for site in list(self._runner.sites):
                 await site.stop()
-        self._entrance.is_stopping = True
+
+    async def close(self) -> None:
+        """Let nobody in any more, send everybody away, finish what was accepted, and stop."""
+        await self._stop_listening()
+        self._readiness.is_draining = self._entrance.is_stopping = True
         await asyncio.gather(self._sockets.close(), self._plain.close())
         self._entrance.watch.wheel.stop()
         await self._settle()

@@ -38,6 +38,7 @@ SECRET_BYTES = 32
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _LOOPBACK_ANY_PORT = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\]):\*")
 _BYTES_PER_PIXEL = 12
+_DRAINED_S = 11
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _POSTGRES_KINDS = ("postgresql", "postgres")
 _SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
@@ -328,6 +329,31 @@ class RealtimeSettings(Section):
     what is said meanwhile leaves together. A quiet conversation is written to at once."""
 
 
+class DrainSettings(Section):
+    """What a server does that is told to end (SIGTERM); it is gone within 15 seconds."""
+
+    notice_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0
+    """The seconds for which it goes on listening at least, so that a balancer that asks /readyz
+    sees that it is to send nobody here any more; as long as anybody is connected it does anyway."""
+    spread_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 4
+    """The seconds over which those who are connected are asked to come back, each at a moment of
+    its own, so that wherever they come to is not run over."""
+    finish_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 5
+    """The seconds that remain after that for what was accepted, such as a slow request or an upload
+    that is under way."""
+
+    @model_validator(mode="after")
+    def _be_gone_in_time(self) -> Self:
+        for name in ("notice_s", "spread_s"):
+            seconds = getattr(self, name) + self.finish_s
+            if seconds > _DRAINED_S:
+                raise ValueError(
+                    f"drain.{name}: with drain.finish_s it is {seconds:g} seconds, "
+                    f"more than the {_DRAINED_S} that a server has to be gone in time"
+                )
+        return self
+
+
 class UsersSettings(Section):
     """Who people are to each other."""
 
@@ -515,6 +541,7 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+    drain: DrainSettings = DrainSettings()
     users: UsersSettings = UsersSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
@@ -610,6 +637,8 @@ def for_demo(settings: Settings, secret: str) -> Settings:
         update={
             "auth": settings.auth.model_copy(update={"secret": secret}),
             "http": settings.http.model_copy(update={"origins": origins}),
+            # Whoever stops it at a terminal waits for it.
+            "drain": settings.drain.model_copy(update={"spread_s": 0.0}),
         }
     )
 

@@ -3,7 +3,8 @@
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from tests import contract
 from tests.browser import Windows, windows
 from tests.databases import LentDatabase
 from tests.people import Person, Town
+from tests.process import Process, serve
 from tests.reader import Readers
 from tests.services import PostgresAt, shared_postgres
 
 SECRET = "a secret of the tests, long enough"
+
+Starts = Callable[..., Any]
+"""How a test starts a server: arguments and variables in, its process and its town out."""
 
 # The proxy and the server settings of a developer must not reach the servers that tests start.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
@@ -171,6 +176,29 @@ async def town(
                 await town.must_agree()
         finally:
             await town.close()
+
+
+@pytest.fixture
+async def starts(tmp_path: Path, settings: Settings) -> AsyncIterator[Starts]:
+    """Start a server of our own; return its process and the town that it serves."""
+    async with AsyncExitStack() as stack:
+        # As many connections as a test wants; the usual limit is 100.
+        connector = aiohttp.TCPConnector(limit=0)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+
+        async def start(*arguments: str, **environment: str) -> tuple[Process, Town]:
+            given = {
+                "PALABRE_AUTH__SECRET": SECRET,
+                "PALABRE_DATABASE__URL": settings.database.url,
+                **environment,
+            }
+            running = serve(*arguments, cwd=tmp_path, environment=given)
+            process = await stack.enter_async_context(running)
+            town = Town(settings, process.url, http)
+            stack.push_async_callback(town.close)
+            return process, town
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator
 
 from aiohttp import web
 
@@ -221,6 +222,12 @@ class Everybody:
         """Begin with nobody."""
         self._connections: set[Connection] = set()
         self._emptied: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._connections)
 
     def add(self, connection: Connection) -> None:
         """Remember a connection."""

@@ -170,10 +170,10 @@ class Sockets:
         """Make the door; `attach()` hangs it into an application."""
         realtime = settings.realtime
         self._entrance = entrance
-        self._everybody = Everybody()
+        self.everybody = Everybody()
         self._server = _Server(
             entrance,
-            self._everybody,
+            self.everybody,
             async_mode="aiohttp",
             serializer=Packet,
             json=Json,
@@ -240,7 +240,7 @@ class Sockets:
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
-        await self._everybody.end()
+        await self.everybody.end()
         await self._server.shutdown()
 
 
