@@ -30,6 +30,7 @@ from server.jobs import Sweeper
 from server.journal import Journal
 from server.listener import Listener
 from server.logs import get_logger
+from server.metrics import Metrics, Parts
 from server.middleware import Manners
 from server.readiness import Readiness
 from server.realtime import drain
@@ -183,12 +184,17 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
 class _House:
     """Everything that serves, in the order in which it depends on each other."""
 
+    _uploads: Uploads | None = None
+    _runner: web.AppRunner | None = None
+    _metrics_runner: web.AppRunner | None = None
+    _watch: asyncio.Task[None] | None = None
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tokens = Tokens(settings.auth)
         self._registry = handlers.registry()
         turn = Turn()
-        hub = Hub(turn, coalesce_s=settings.realtime.coalesce_ms / 1_000)
+        hub = self._hub = Hub(turn, coalesce_s=settings.realtime.coalesce_ms / 1_000)
         self.bus = MemoryBus()
         self.feed = Feed(settings, hub)
         self._met = Acquaintances()
@@ -200,7 +206,9 @@ class _House:
         self._store = _store(settings)
         self.images = _images(settings)
         self._sweeper = Sweeper(settings.files, self._store)
-        self._journal = Journal(settings.database, tell=self._teller.tell, doubt=self.feed.doubt)
+        self._journal = Journal(
+            settings.database, tell=self._teller.tell, doubt=self.feed.doubt, stored=hub.measure
+        )
         self.dispatcher = Dispatcher(
             settings,
             self._registry,
@@ -215,28 +223,17 @@ class _House:
         self._sockets = Sockets(settings, self._entrance)
         self._plain = Plain(self._entrance)
         self._readiness = Readiness()
-        self._readiness.need("database", _database_answers)
-        self._watch: asyncio.Task[None] | None = None
-        self._runner: web.AppRunner | None = None
-        self._uploads: Uploads | None = None
+        self._metrics = Metrics(settings)
 
     async def open(self) -> int:
         """Serve, and return the port."""
-        settings = self._settings
+        settings, http = self._settings, self._settings.http
         manners = Manners(settings)
         app = web.Application(
             middlewares=[manners.middleware],
             client_max_size=settings.limits.event_bytes,
         )
-        bearer = Bearer(self.dispatcher, self._tokens, self._met)
-        uploads = self._uploads = Uploads(self.dispatcher, bearer, self.intake)
-        uploads.attach(app, BASE)
-        Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
-        rest = Rest(settings, self.dispatcher, bearer, uploads)
-        rest.attach(app, self._registry)
-        pages.attach(app, self._registry, self._readiness, settings)
-        self._sockets.attach(app)
-        self._plain.attach(app)
+        rest = self._attach(app)
         self._runner = Listener(
             app,
             lambda others: rest.before(others, manners),
@@ -251,7 +248,50 @@ class _House:
         self._recency.start()
         await _claim(settings, self._sweeper)
         self._watch = asyncio.create_task(self.feed.watch())
-        return await _listen(self._runner, settings)
+        self._metrics.start()
+        if settings.metrics.enabled and settings.metrics.port:
+            await self._open_metrics(settings.metrics.port)
+        return await _listen(self._runner, http.host, http.port, "http.port")
+
+    def _attach(self, app: web.Application) -> Rest:
+        """Hang all doors into an application; return the one that may stand before it."""
+        settings = self._settings
+        bearer = Bearer(self.dispatcher, self._tokens, self._met)
+        uploads = self._uploads = Uploads(self.dispatcher, bearer, self.intake)
+        uploads.attach(app, BASE)
+        Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
+        rest = Rest(settings, self.dispatcher, bearer, uploads)
+        rest.attach(app, self._registry)
+        self._readiness.need("database", _database_answers)
+        pages.attach(app, self._registry, self._readiness, settings)
+        self._sockets.attach(app)
+        self._plain.attach(app)
+        self._metrics.add_parts(self._parts(uploads))
+        if not settings.metrics.port:
+            self._metrics.attach(app)
+        return rest
+
+    def _parts(self, uploads: Uploads) -> Parts:
+        return Parts(
+            self._registry,
+            self.dispatcher,
+            self._journal,
+            self._hub,
+            self.feed,
+            self._entrance,
+            self._sockets,
+            self._plain,
+            uploads,
+        )
+
+    async def _open_metrics(self, port: int) -> None:
+        """Serve the metrics, and nothing else, at a port of their own."""
+        app = web.Application(middlewares=[Manners(self._settings).middleware])
+        self._metrics.attach(app)
+        self._metrics_runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LEAST_S)
+        await self._metrics_runner.setup()
+        host = self._settings.http.host
+        await _listen(self._metrics_runner, host, port, "metrics.port")
 
     async def drain(self) -> None:
         """Let nobody in any more, let everybody go in their time, finish what was accepted."""
@@ -294,6 +334,9 @@ class _House:
         await self._sweeper.close()
         await self.images.close()
         await self._tokens.close()
+        self._metrics.close()
+        if self._metrics_runner is not None:
+            await self._metrics_runner.cleanup()
 
     async def _settle(self) -> None:
         with suppress(TimeoutError):
@@ -338,17 +381,14 @@ async def _database_answers() -> None:
     await database.epoch()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> int:
-    host, port = settings.http.host, settings.http.port
+async def _listen(runner: web.AppRunner, host: str, port: int, key: str) -> int:
     site = web.TCPSite(runner, host, port, reuse_address=True)
     try:
         await site.start()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            message = (
-                f"http.port: {port} is in use by another program; "
-                f"choose another one, for example make run PORT={port + 1}"
-            )
+            hint = f", for example make run PORT={port + 1}" if key == "http.port" else ""
+            message = f"{key}: {port} is in use by another program; choose another one{hint}"
         else:
             message = f"http.host: cannot listen on {host}:{port} ({error.strerror})"
         raise SettingsError(message) from error

@@ -39,6 +39,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,
 _LOOPBACK_ANY_PORT = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\]):\*")
 _BYTES_PER_PIXEL = 12
 _DRAINED_S = 11
+_TOKEN_CHARS = 16
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _POSTGRES_KINDS = ("postgresql", "postgres")
 _SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
@@ -78,6 +79,13 @@ def _public_url(text: str) -> str:
 def _network(text: str) -> str:
     """Return the network as it was written, if it is one."""
     ipaddress.ip_network(text)
+    return text
+
+
+def _long_enough(text: str) -> str:
+    """Return the token, which is empty or cannot be guessed."""
+    if text and len(text) < _TOKEN_CHARS:
+        raise ValueError(f"is too short; it takes at least {_TOKEN_CHARS} characters")
     return text
 
 
@@ -375,6 +383,25 @@ class LogSettings(Section):
     json elsewhere."""
 
 
+class MetricsSettings(Section):
+    """What operators read at /metrics, in the form of Prometheus."""
+
+    enabled: bool = True
+    """Whether there is such a page."""
+    token: Annotated[str, AfterValidator(_long_enough)] = Field("", repr=False)
+    """The bearer token that whoever reads it must show, wherever they are; empty: `networks`
+    decides."""
+    networks: Networks = ("127.0.0.0/8", "::1/128")
+    """The networks (CIDR) that may read it when there is no token. Who comes through a proxy counts
+    as where http.trusted_proxies say that they are, and through any other proxy as a stranger."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """A port for the metrics alone, at http.host; 0 has them at http.port."""
+
+    def reader_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Return the networks in a form that can be asked `address in network`."""
+        return tuple(ipaddress.ip_network(text) for text in self.networks)
+
+
 class WebSettings(Section):
     """What is served beside the interfaces."""
 
@@ -544,6 +571,7 @@ class Settings(Section):
     drain: DrainSettings = DrainSettings()
     users: UsersSettings = UsersSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     web: WebSettings = WebSettings()
     files: FilesSettings = FilesSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -551,6 +579,10 @@ class Settings(Section):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         files, limits = self.files, self.limits
+        if self.metrics.port and self.metrics.port == self.http.port:
+            raise ValueError(
+                f"metrics.port: {self.metrics.port} is http.port too; 0 has the metrics there"
+            )
         if limits.attachment_bytes > files.unsent_bytes:
             raise ValueError(
                 f"limits.attachment_bytes: {limits.attachment_bytes} is more than "

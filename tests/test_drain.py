@@ -20,6 +20,7 @@ from server.ids import new_id
 from tests.balancer import balanced
 from tests.conftest import SECRET, Starts
 from tests.doors import PlainDevice, fields
+from tests.eventually import becomes
 from tests.people import Device, Person, Town
 from tests.process import Process, serve
 from tests.programs import last_report, program, reported
@@ -184,7 +185,7 @@ async def test_a_send_that_is_slow_is_answered_before_the_goodbye(
     device = await ada.connects()
     async with slow(settings.database.url, talk["id"]):
         sent = asyncio.create_task(device.says(talk, "Is it stored?"))
-        await process.until(lambda: device._answers)
+        await becomes(lambda: bool(device._answers))
         ended = stops(process)
         await told(device)
         # It would have been sent away by now.
@@ -283,7 +284,7 @@ async def test_a_database_that_hangs_holds_no_stop_up(
             device = await ada.connects()
             network.freeze()
             sent = asyncio.create_task(device.says(talk, "Nobody knows"))
-            await process.until(lambda: device._answers)
+            await becomes(lambda: bool(device._answers))
             _, seconds = await stops(process)()
             assert seconds < 15
             assert (await refused(sent)).code == "unavailable"

@@ -59,6 +59,6 @@ async def _answered(connection: Connection, within_s: float) -> None:
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
-    while connection.session is not None and connection.session.is_busy and loop.time() < until:
+    while connection.session is not None and connection.session.is_busy and loop.time() < until:  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_EVERY_S)
     connection.end(Ending.STOPPING)

@@ -142,6 +142,7 @@ class _Client(Wired):
     # Going
 
     def malformed(self, error: MalformedError) -> None:
+        self._entrance.cut["malformed frame"] += 1
         log.warning("connection cut", address=self.address, why=f"malformed frame: {error}")
         code = _TOO_LARGE if error.code == TOO_LARGE else error.code
         self._part(_Goodbye(code, str(error)))

@@ -94,6 +94,11 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.sockets.pop(client.sid, None)
         self._everybody.discard(client)
 
+    @property
+    def polling(self) -> int:
+        """Return how many began with long polling."""
+        return len(self._polling)
+
     def _forget(self, client: Streaming) -> None:
         sid = self.manager.sid_from_eio_sid(client.sid, "/")
         if sid is not None:
@@ -237,6 +242,11 @@ class Sockets:
             self._server.malformed(sid, error)
             message = f"This is not a payload of Engine.IO 4: {error}"
             raise ValidationFailedError(message) from error
+
+    @property
+    def polling(self) -> int:
+        """Return how many of the connections began with long polling."""
+        return self._server.polling
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
