@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -56,6 +57,9 @@ _NEW_OBJECTS = 20_000
 _LEAST_S = 1.0
 """How long HTTP requests may take to end, however long everything else took."""
 
+_SAME_S = 1.0
+"""For so long after the first signal another one is the same, told to a worker twice."""
+
 _GONE_S = 14.5
 """After so long the process ends, whatever still hangs; a supervisor kills it soon after."""
 
@@ -76,10 +80,24 @@ class Node:
     drain: Callable[[], Awaitable[None]]
 
 
-def serve(settings: Settings, *, demo: bool) -> None:
-    """Serve until a signal comes; with `demo`, bring people and print their links."""
+def serve(settings: Settings, *, demo: bool, worker: int = 0) -> None:
+    """Serve until a signal comes; with `demo`, bring people and print their links.
+
+    As a `worker`, which has a number from 1 on, share the port with others, and stop when the
+    parent is gone.
+    """
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(settings, with_demo=demo))
+        asyncio.run(_serve(settings, with_demo=demo, worker=worker))
+
+
+def prepare(settings: Settings) -> None:
+    """Make the database ready for those who start; raises `SettingsError` when nobody could."""
+
+    async def work() -> None:
+        async with database.opened(settings):
+            await _look_over(settings)
+
+    asyncio.run(work())
 
 
 def migrate(settings: Settings) -> None:
@@ -103,34 +121,66 @@ def begin_epoch(settings: Settings) -> None:
     log.info("a new epoch begins", epoch=asyncio.run(work()))
 
 
-async def _serve(settings: Settings, *, with_demo: bool) -> None:
+async def _look_over(settings: Settings) -> None:
+    """Make the database ready, or raise `SettingsError`."""
+    if settings.database.require_durable:
+        await database.require_durable()
+    if settings.database.migrate_on_start:
+        await database.migrate()
+    else:
+        await database.require_schema()
+
+
+async def _serve(settings: Settings, *, with_demo: bool, worker: int) -> None:
     stop = asyncio.Event()
-    _stop_by_signal(stop)
-    async with running(settings) as node:
+    _stop_by_signal(stop, again_after_s=_SAME_S if worker else 0)
+    if worker:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_is_gone, stop)
+    async with running(settings, worker=worker) as node:
         if with_demo:
             await demo.fill(node.dispatcher, node.intake)
             demo.print_links(settings, node.port)
         _collect_less()
-        log.info("serving", version=__version__, host=settings.http.host, port=node.port)
+        shown = {"worker": worker} if worker else {}
+        log.info("serving", version=__version__, host=settings.http.host, port=node.port, **shown)
         await stop.wait()
         log.info("stopping")
         _end_in(_GONE_S)
         await node.drain()
 
 
-def _stop_by_signal(stop: asyncio.Event) -> None:
-    """Let the first signal stop the server, and the second one end the process at once."""
+def _stop_by_signal(stop: asyncio.Event, *, again_after_s: float) -> None:
+    """Let the first signal stop the server, and a second one end the process at once.
+
+    What comes within `again_after_s` is the same one again: a supervisor that tells all processes
+    to stop tells a worker twice, by its parent too.
+    """
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def first() -> None:
+    def restore() -> None:
         for name in signals:
             loop.remove_signal_handler(name)
             signal.signal(name, signal.SIG_DFL)
+
+    def first() -> None:
+        if stop.is_set():
+            return
         stop.set()
+        if again_after_s:
+            loop.call_later(again_after_s, restore)
+        else:
+            restore()
 
     for name in signals:
         loop.add_signal_handler(name, first)
+
+
+def _parent_is_gone(stop: asyncio.Event) -> None:
+    """Stop: nothing is ever written to a worker, so that there is something to read at the end."""
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    log.warning("the parent is gone")
+    stop.set()
 
 
 def _end_in(seconds: float) -> None:
@@ -157,14 +207,11 @@ def _collect_less() -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Node]:
+async def running(settings: Settings, *, worker: int = 0) -> AsyncIterator[Node]:
     """Run a node; port 0 takes a free one. Raises `SettingsError` when it cannot start."""
     async with database.opened(settings):
-        if settings.database.migrate_on_start:
-            await database.migrate()
-        else:
-            await database.require_schema()
-        house = _House(settings)
+        await _look_over(settings)
+        house = _House(settings, worker)
         try:
             port = await house.open()
             yield Node(
@@ -189,8 +236,8 @@ class _House:
     _metrics_runner: web.AppRunner | None = None
     _watch: asyncio.Task[None] | None = None
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, worker: int) -> None:
+        self._settings, self._worker = settings, worker
         self._tokens = Tokens(settings.auth)
         self._registry = handlers.registry()
         turn = Turn()
@@ -250,8 +297,9 @@ class _House:
         self._watch = asyncio.create_task(self.feed.watch())
         self._metrics.start()
         if settings.metrics.enabled and settings.metrics.port:
-            await self._open_metrics(settings.metrics.port)
-        return await _listen(self._runner, http.host, http.port, "http.port")
+            await self._open_metrics(settings.metrics.port + max(0, self._worker - 1))
+        is_shared = bool(self._worker)
+        return await _listen(self._runner, http.host, http.port, "http.port", is_shared=is_shared)
 
     def _attach(self, app: web.Application) -> Rest:
         """Hang all doors into an application; return the one that may stand before it."""
@@ -267,7 +315,8 @@ class _House:
         self._sockets.attach(app)
         self._plain.attach(app)
         self._metrics.add_parts(self._parts(uploads))
-        if not settings.metrics.port:
+        # Of several workers at one port, nobody could choose whose numbers to read.
+        if not settings.metrics.port and not self._worker:
             self._metrics.attach(app)
         return rest
 
@@ -291,7 +340,7 @@ class _House:
         self._metrics_runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LEAST_S)
         await self._metrics_runner.setup()
         host = self._settings.http.host
-        await _listen(self._metrics_runner, host, port, "metrics.port")
+        await _listen(self._metrics_runner, host, port, "metrics.port", is_shared=False)
 
     async def drain(self) -> None:
         """Let nobody in any more, let everybody go in their time, finish what was accepted."""
@@ -381,8 +430,8 @@ async def _database_answers() -> None:
     await database.epoch()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int, key: str) -> int:
-    site = web.TCPSite(runner, host, port, reuse_address=True)
+async def _listen(runner: web.AppRunner, host: str, port: int, key: str, *, is_shared: bool) -> int:
+    site = web.TCPSite(runner, host, port, reuse_address=True, reuse_port=is_shared)
     try:
         await site.start()
     except OSError as error:

@@ -246,6 +246,9 @@ class DatabaseSettings(Section):
     pool_size: Count = 10
     """The connections that one process opens to PostgreSQL at most, beside up to four that store
     what is sent and four that only read; SQLite has its own."""
+    require_durable: bool = True
+    """Whether the start is refused on a PostgreSQL that may lose what it has confirmed, because its
+    fsync, full_page_writes or synchronous_commit is off."""
     waiting_sends: Count = 10_000
     """The sends that may wait to be stored; more are answered `unavailable` until there is room."""
     waiting_bytes: Count = 67_108_864
@@ -395,7 +398,8 @@ class MetricsSettings(Section):
     """The networks (CIDR) that may read it when there is no token. Who comes through a proxy counts
     as where http.trusted_proxies say that they are, and through any other proxy as a stranger."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """A port for the metrics alone, at http.host; 0 has them at http.port."""
+    """A port for the metrics alone, at http.host; 0 has them at http.port. Of several workers
+    (--workers) the first has this one, each further one the next, and without it none has any."""
 
     def reader_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """Return the networks in a form that can be asked `address in network`."""
@@ -673,6 +677,28 @@ def for_demo(settings: Settings, secret: str) -> Settings:
             "drain": settings.drain.model_copy(update={"spread_s": 0.0}),
         }
     )
+
+
+def require_shareable(settings: Settings, *, demo: bool) -> None:
+    """Refuse what several processes cannot share, or cannot do without."""
+    if demo:
+        raise SettingsError("--workers: the demo is one process; serve without --demo")
+    if settings.database.is_sqlite:
+        raise SettingsError(
+            "database.url: several workers need PostgreSQL, because SQLite serves one process"
+        )
+    if not settings.redis.url:
+        raise SettingsError(
+            "redis.url: several workers need Redis or Valkey, through which they tell each other "
+            "what happens"
+        )
+    if not settings.http.port:
+        raise SettingsError("http.port: several workers share one port, so that it must be named")
+    if "polling" in settings.realtime.transports:
+        raise SettingsError(
+            "realtime.transports: several workers share one port, and each poll would come to "
+            "another one; leave websocket alone, or run nodes behind a sticky balancer"
+        )
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 import structlog
+from tortoise.backends.base.executor import EXECUTOR_CACHE
 
 from server import app, database
 from server.config import Settings
@@ -122,7 +123,7 @@ def settings(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) 
         "http": {"port": 0},
         "auth": {"secret": SECRET},
         # It was migrated once, as the template: to look at every start takes a quarter of it.
-        "database": {"url": database_url, "migrate_on_start": False},
+        "database": {"url": database_url, "migrate_on_start": False, "require_durable": False},
         "files": {"folder": str(tmp_path / "files")},
         # Tests are faster than people: rates have tests of their own.
         "limits": {"send_rate": 0, "event_rate": 0},
@@ -199,6 +200,14 @@ async def starts(tmp_path: Path, settings: Settings) -> AsyncIterator[Starts]:
             return process, town
 
         yield start
+
+
+@pytest.fixture
+def two_dialects() -> Iterator[None]:
+    """Let Tortoise forget the statements of the other database, which it keeps by table only."""
+    EXECUTOR_CACHE.clear()
+    yield
+    EXECUTOR_CACHE.clear()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server import app
 from server.actions import repair
 from server.config import Settings
-from server.realtime import feed
+from server.realtime import mender
 from tests.eventually import becomes
 from tests.people import Device, Person, Refused, Town
 from tests.services import free_port
@@ -146,7 +146,7 @@ async def test_sends_that_wait_to_be_stored(
 async def test_repairs_of_the_feed(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_REPAIRED", 3)
+    monkeypatch.setattr(mender, "MOST_REPAIRED", 3)
     talk = await ada.creates("direct", bob)
     his = await bob.connects()
     bus: Any = town.node.bus
@@ -180,11 +180,11 @@ async def test_a_database_that_the_feed_cannot_ask(
     await ada.connects()
     before = (await numbers(town))["palabre_feed_failures_total"]
 
-    async def fails(_: object) -> dict[str, int]:
+    async def fails(*_: object) -> None:
         raise OSError("no route")
 
     with monkeypatch.context() as broken:
-        broken.setattr(repair, "heads", fails)
+        broken.setattr(repair, "differing", fails)
         town.node.feed.doubt()
         await becomes(lambda: town.node.feed.failures > before)
     assert (await numbers(town))["palabre_feed_failures_total"] > before
