@@ -208,6 +208,8 @@ async def test_an_upload_that_is_under_way_is_finished(starts: Starts) -> None:
     talk = await ada.creates("direct", bob)
     async with by_hand(ada, f"conversations/{talk['id']}/send/") as form:
         await form.says(part("files", b"half of a file", "a.txt"))
+        while not await is_receiving(town):
+            pass
         ended = stops(process)
         await process.until(lambda: process.logged("stopping"))
         # The server listens no more, and goes on reading.
@@ -216,6 +218,12 @@ async def test_an_upload_that_is_under_way_is_finished(starts: Starts) -> None:
         status, message = await form.ends()
     assert (status, message["attachments"][0]["size"]) == (201, 34)
     assert (await ended())[0] == 0
+
+
+async def is_receiving(town: Town) -> bool:
+    """Return whether the server has begun to take an upload."""
+    async with town.http.get(town.url + "/metrics") as response:
+        return "palabre_uploads 1.0" in await response.text()
 
 
 async def refuses_connections(town: Town) -> None:

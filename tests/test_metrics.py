@@ -13,7 +13,7 @@ from server import app
 from server.actions import repair
 from server.config import Settings
 from server.realtime import mender
-from tests.eventually import becomes
+from tests.eventually import becomes, sessions
 from tests.people import Device, Person, Refused, Town
 from tests.services import free_port
 from tests.test_drain import slow
@@ -191,7 +191,7 @@ async def test_a_database_that_the_feed_cannot_ask(
 
 
 @pytest.mark.settings(limits=PATIENT)
-async def test_who_does_not_read_is_spared_hints_and_then_cut(
+async def test_who_does_not_read_is_spared_hints(
     town: Town, wires: Wires, ada: Person, bob: Person
 ) -> None:
     talk = await ada.creates("direct", bob)
@@ -203,12 +203,22 @@ async def test_who_does_not_read_is_spared_hints_and_then_cut(
             await ada.says(talk, LARGE)
         await hers.asks("typing:start", **typing)
         await hers.asks("typing:stop", **typing)
-    before = await numbers(town)
-    while (now := await numbers(town)).get("palabre_cut_total it does not read", 0) == 0:
-        await ada.says(talk, LARGE)
-    assert now["palabre_slow"] == before["palabre_slow"] - 1
     await hers.heard()
     hers.is_checked = False
+
+
+@pytest.mark.settings(
+    limits={"message_chars": 60_000, "output_bytes": 65_536, "sync_bytes": 65_536}
+)
+async def test_who_does_not_read_for_too_much_is_cut(
+    town: Town, wires: Wires, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    async with moving(town, **{"cut_total__it does not read": 1, "slow": 0, "people": 0}):
+        await wires.inside(bob.token, receive_bytes=DEAF_BYTES)
+        await becomes(lambda: sessions(town, "bob") == 1)
+        while sessions(town, "bob"):
+            await ada.says(talk, LARGE)
 
 
 async def test_a_malformed_frame_is_counted_by_its_kind_and_not_by_its_words(
