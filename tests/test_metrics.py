@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server import app
 from server.actions import repair
 from server.config import Settings
-from server.realtime import mender
+from server.realtime import hub, mender
 from tests.eventually import becomes, sessions
 from tests.people import Device, Person, Refused, Town
 from tests.services import free_port
@@ -125,6 +125,18 @@ async def test_what_is_stored_and_how_long_it_takes_until_it_is_written(
     after = await numbers(town)
     assert 0 < after["palabre_commit_to_write_seconds_sum"] < 1
     assert 0 < after["palabre_batch_seconds_sum"] < 1
+
+
+async def test_how_long_it_takes_until_a_batch_is_written(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
+) -> None:
+    monkeypatch.setattr(hub, "FEW", 0)  # as in a large conversation
+    talk = await ada.creates("direct", bob)
+    his = await bob.connects()
+    async with moving(town, commit_to_write_seconds_count=1):
+        await ada.says(talk, "To many")
+        await becomes(lambda: not town.node.feed._hub._owing)
+    await his.heard()
 
 
 async def test_sends_that_wait_to_be_stored(
