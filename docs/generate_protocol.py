@@ -53,7 +53,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 _SIGNED = re.compile(r"expires=\d+&signature=[\w-]+")
-_SPANS = {"in_s": 30, "retry_after_ms": 1_000}
+_SPANS = {"in_s": 30, "retry_after_ms": 1_000, "reconnect_in_ms": 1_000}
 # What an image becomes depends on the version of the library that encodes it.
 _ENCODED = {"size": 9_000, "sha256": "SHA-256", "blurhash": "BLURHASH"}
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -556,6 +556,17 @@ async def expired(stage: Stage) -> None:
     stage.shows("bob hears session:closed, and the connection ends", closed)
 
 
+async def stopping(stage: Stage) -> None:
+    """Stop the server."""
+    device = await stage.enters(stage.person("bob"))
+    end = asyncio.create_task(stage.town.node.drain())
+    draining = await device.hears("server:draining")
+    stage.heard.add("server:draining")
+    stage.shows("bob hears server:draining", draining)
+    await device.close()
+    await end
+
+
 async def profiles(stage: Stage) -> None:
     """Name a person, as the backend."""
     await _talking(stage)
@@ -665,6 +676,7 @@ _SCENES: dict[str, tuple[Scene, dict[str, int]]] = {
     "scene-rates": (rates, {"send_rate": 1, "send_burst": 1}),
     "scene-tokens": (tokens, {}),
     "scene-expired": (expired, {"token_grace_s": 0}),
+    "scene-stopping": (stopping, {}),
     "scene-profiles": (profiles, {}),
     "scene-http": (over_http, {}),
     "scene-plain": (plain, {}),
@@ -700,6 +712,7 @@ async def _stage(limits: dict[str, int]) -> AsyncIterator[Stage]:
         )
         async with app.running(settings) as node, aiohttp.ClientSession() as http:
             town = Town(settings, f"http://127.0.0.1:{node.port}", http)
+            town.node = node
             try:
                 yield Stage(town)
             finally:

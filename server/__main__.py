@@ -20,6 +20,7 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_TTL_S = 3_650 * 86_400
 _MOST_FILES = 1_048_576
 _FILES_OF_OUR_OWN = 64
+_MOST_WORKERS = 256
 
 _config_option = click.option(
     "--config", "path", type=click.Path(path_type=Path), help="The settings file [./config.toml]."
@@ -46,17 +47,35 @@ def cli() -> None:
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=int, help="The port to listen on.")
 @click.option("--demo", is_flag=True, help="Bring people and conversations to play with.")
-def serve_command(path: Path | None, host: str | None, port: int | None, *, demo: bool) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, _MOST_WORKERS),
+    default=1,
+    help="The processes that share the port, one for each core [1].",
+)
+@click.option("--worker", type=int, default=0, hidden=True)
+def serve_command(  # noqa: PLR0913 - one argument per option
+    path: Path | None, host: str | None, port: int | None, *, demo: bool, workers: int, worker: int
+) -> None:
     """Serve until it is stopped."""
     settings = config.load(path, {"http.host": host, "http.port": port}, demo=demo)
     if demo:
         settings = config.for_demo(settings, _demo_secret(settings))
+    if workers > 1:
+        config.require_shareable(settings, demo=demo)
     logs.configure(settings.log.level, settings.log.format)
     _raise_file_limit(settings)
+    if workers > 1:
+        from server import workers as processes  # noqa: PLC0415 - one process starts without it
+
+        given = {"--config": path, "--host": host, "--port": port}
+        words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+        processes.serve(settings, ["serve", *words], workers)
+        return
 
     from server import app  # noqa: PLC0415 - the other commands start without it
 
-    app.serve(settings, demo=demo)
+    app.serve(settings, demo=demo, worker=worker)
 
 
 @cli.command("token")

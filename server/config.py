@@ -40,6 +40,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,
 _LOOPBACK_ANY_PORT = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\]):\*")
 _REDIS_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BYTES_PER_PIXEL = 12
+_DRAINED_S = 11
+_TOKEN_CHARS = 16
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _POSTGRES_KINDS = ("postgresql", "postgres")
 _SSL_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
@@ -79,6 +81,13 @@ def _public_url(text: str) -> str:
 def _network(text: str) -> str:
     """Return the network as it was written, if it is one."""
     ipaddress.ip_network(text)
+    return text
+
+
+def _long_enough(text: str) -> str:
+    """Return the token, which is empty or cannot be guessed."""
+    if text and len(text) < _TOKEN_CHARS:
+        raise ValueError(f"is too short; it takes at least {_TOKEN_CHARS} characters")
     return text
 
 
@@ -247,6 +256,9 @@ class DatabaseSettings(Section):
     pool_size: Count = 10
     """The connections that one process opens to PostgreSQL at most, beside up to four that store
     what is sent and four that only read; SQLite has its own."""
+    require_durable: bool = True
+    """Whether the start is refused on a PostgreSQL that may lose what it has confirmed, because its
+    fsync, full_page_writes or synchronous_commit is off."""
     waiting_sends: Count = 10_000
     """The sends that may wait to be stored; more are answered `unavailable` until there is room."""
     waiting_bytes: Count = 67_108_864
@@ -376,6 +388,31 @@ class RealtimeSettings(Section):
     what is said meanwhile leaves together. A quiet conversation is written to at once."""
 
 
+class DrainSettings(Section):
+    """What a server does that is told to end (SIGTERM); it is gone within 15 seconds."""
+
+    notice_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0
+    """The seconds for which it goes on listening at least, so that a balancer that asks /readyz
+    sees that it is to send nobody here any more; as long as anybody is connected it does anyway."""
+    spread_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 4
+    """The seconds over which those who are connected are asked to come back, each at a moment of
+    its own, so that wherever they come to is not run over."""
+    finish_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 5
+    """The seconds that remain after that for what was accepted, such as a slow request or an upload
+    that is under way."""
+
+    @model_validator(mode="after")
+    def _be_gone_in_time(self) -> Self:
+        for name in ("notice_s", "spread_s"):
+            seconds = getattr(self, name) + self.finish_s
+            if seconds > _DRAINED_S:
+                raise ValueError(
+                    f"drain.{name}: with drain.finish_s it is {seconds:g} seconds, "
+                    f"more than the {_DRAINED_S} that a server has to be gone in time"
+                )
+        return self
+
+
 class UsersSettings(Section):
     """Who people are to each other."""
 
@@ -395,6 +432,26 @@ class LogSettings(Section):
     format: Literal["auto", "words", "json"] = "auto"
     """The form of a line: words for people, json for collectors, auto for words on a terminal and
     json elsewhere."""
+
+
+class MetricsSettings(Section):
+    """What operators read at /metrics, in the form of Prometheus."""
+
+    enabled: bool = True
+    """Whether there is such a page."""
+    token: Annotated[str, AfterValidator(_long_enough)] = Field("", repr=False)
+    """The bearer token that whoever reads it must show, wherever they are; empty: `networks`
+    decides."""
+    networks: Networks = ("127.0.0.0/8", "::1/128")
+    """The networks (CIDR) that may read it when there is no token. Who comes through a proxy counts
+    as where http.trusted_proxies say that they are, and through any other proxy as a stranger."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """A port for the metrics alone, at http.host; 0 has them at http.port. Of several workers
+    (--workers) the first has this one, each further one the next, and without it none has any."""
+
+    def reader_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Return the networks in a form that can be asked `address in network`."""
+        return tuple(ipaddress.ip_network(text) for text in self.networks)
 
 
 class WebSettings(Section):
@@ -563,8 +620,10 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+    drain: DrainSettings = DrainSettings()
     users: UsersSettings = UsersSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     web: WebSettings = WebSettings()
     files: FilesSettings = FilesSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -576,6 +635,10 @@ class Settings(Section):
             raise ValueError(
                 "redis.url: connects several nodes, and SQLite serves one; give PostgreSQL's "
                 "address as database.url, or leave redis.url empty"
+            )
+        if self.metrics.port and self.metrics.port == self.http.port:
+            raise ValueError(
+                f"metrics.port: {self.metrics.port} is http.port too; 0 has the metrics there"
             )
         if limits.attachment_bytes > files.unsent_bytes:
             raise ValueError(
@@ -663,8 +726,32 @@ def for_demo(settings: Settings, secret: str) -> Settings:
         update={
             "auth": settings.auth.model_copy(update={"secret": secret}),
             "http": settings.http.model_copy(update={"origins": origins}),
+            # Whoever stops it at a terminal waits for it.
+            "drain": settings.drain.model_copy(update={"spread_s": 0.0}),
         }
     )
+
+
+def require_shareable(settings: Settings, *, demo: bool) -> None:
+    """Refuse what several processes cannot share, or cannot do without."""
+    if demo:
+        raise SettingsError("--workers: the demo is one process; serve without --demo")
+    if settings.database.is_sqlite:
+        raise SettingsError(
+            "database.url: several workers need PostgreSQL, because SQLite serves one process"
+        )
+    if not settings.redis.url:
+        raise SettingsError(
+            "redis.url: several workers need Redis or Valkey, through which they tell each other "
+            "what happens"
+        )
+    if not settings.http.port:
+        raise SettingsError("http.port: several workers share one port, so that it must be named")
+    if "polling" in settings.realtime.transports:
+        raise SettingsError(
+            "realtime.transports: several workers share one port, and each poll would come to "
+            "another one; leave websocket alone, or run nodes behind a sticky balancer"
+        )
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _APPS = {
 # Any fixed number will do, as long as all nodes of all versions use the same one.
 _MIGRATION_LOCK = 7_252_273
 _FILE_KEY = "file_key"
+_DURABLE = ["fsync", "full_page_writes", "synchronous_commit"]
 _SWITCH_S = 0.000_5
 # A read takes a millisecond; more of them at once would only wait in the database instead.
 _READING = 4
@@ -147,6 +148,20 @@ async def require_schema() -> None:
     except Exception as error:
         message = "database.migrate_on_start is off and the database is not ready: palabre migrate"
         raise SettingsError(message) from error
+
+
+async def require_durable() -> None:
+    """Raise `SettingsError` when PostgreSQL may lose what it has confirmed; SQLite never does."""
+    if sql.dialect() == "sqlite":
+        return
+    statement = "SELECT name FROM pg_settings WHERE name = ANY ($1) AND setting = 'off'"
+    unsafe = [row["name"] for row in await sql.fetch(statement, _DURABLE)]
+    if unsafe:
+        message = (
+            f"database.url: PostgreSQL has {unsafe[0]} off and may lose what it has confirmed; "
+            "switch it on there, or set database.require_durable to false"
+        )
+        raise SettingsError(message)
 
 
 async def epoch() -> str:

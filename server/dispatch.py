@@ -7,7 +7,9 @@ waits for its answer. Waiting takes no task and no timer: `Waiting` is what is c
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
@@ -60,6 +62,24 @@ class Route:
     takes_files: bool = False
 
 
+@dataclass(slots=True)
+class Tally:
+    """How often a request was answered, and how often it was refused, by code."""
+
+    answered: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what is done here as one request."""
+        try:
+            yield
+        except ClientError as error:
+            self.refused[error.code] += 1
+            raise
+        self.answered += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Request(Generic[RequestT]):
     """One thing a client may ask for."""
@@ -74,6 +94,7 @@ class Request(Generic[RequestT]):
     draft: Callable[[Call, RequestT], Entry | None] | None = None
     sends: bool = False
     asked_by: tuple[Asker, ...] = ANYBODY
+    tally: Tally = field(default_factory=Tally, compare=False)
     # Whether it changes nothing, which is what HTTP promises of GET.
     reads: bool = field(init=False)
 
@@ -167,17 +188,19 @@ Then = Callable[[Answer], None]
 class Waiting:
     """Somebody who waits for an outcome; the first answer counts, and it comes by the deadline."""
 
-    __slots__ = ("_begin", "_due", "_then", "_what")
+    __slots__ = ("_begin", "_due", "_tally", "_then", "_what")
 
     def __init__(
         self,
         what: str,
+        tally: Tally,
         then: Then,
         begin: Callable[["Waiting"], None],
         due: dict["Waiting", float],
     ) -> None:
         """Wait for `what`, with a place in `due`; `begin` does what the journal leaves aside."""
         self._what = what
+        self._tally = tally
         self._then: Then | None = then
         self._begin = begin
         self._due = due
@@ -202,6 +225,10 @@ class Waiting:
         if then is None:
             return
         self._due.pop(self, None)
+        if isinstance(answer, Outcome):
+            self._tally.answered += 1
+        else:
+            self._tally.refused[answer.code] += 1
         try:
             then(answer)
         except Exception:
@@ -229,6 +256,9 @@ class Dispatcher:
         self._journal = journal
         self._limiter = limiter
         self._cleaner = cleaner
+        # Requests that nobody declares.
+        self.unknown = 0
+        self._uncounted = Tally()
         self._loop = asyncio.get_running_loop()
         self._working: set[asyncio.Task[Outcome]] = set()
         # Those who wait, in the order in which they are due, and what looks after them.
@@ -239,6 +269,7 @@ class Dispatcher:
         """Return a request that sockets may ask for; raises `UnknownEventError`."""
         request = self._registry.requests.get(name)
         if request is None or not request.on_sockets:
+            self.unknown += 1
             raise UnknownEventError
         return request
 
@@ -256,14 +287,25 @@ class Dispatcher:
         With `as_text` all values are texts, as they come out of an address.
         """
         if request.reads and connection is None:
-            self.admit(caller, sends=request.sends)
-            payload = self.parse(request.schema, raw, as_text=as_text)
-            work = request.act(Call(caller, self.settings), payload)
-            return (await self._read(work, what=request.name)).reply
+            try:
+                self.admit(caller, sends=request.sends)
+                payload = self.parse(request.schema, raw, as_text=as_text)
+                work = request.act(Call(caller, self.settings), payload)
+                reply = (await self._read(work, what=request.name)).reply
+            except ClientError as error:
+                request.tally.refused[error.code] += 1
+                raise
+            request.tally.answered += 1
+            return reply
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         then = partial(_settle, answer)
         self.post(request, caller, raw, then, connection=connection, as_text=as_text)
         return (await answer).reply
+
+    @property
+    def waiting(self) -> int:
+        """Return how many requests are being answered."""
+        return len(self._due)
 
     async def _read(self, work: Awaitable[Outcome], *, what: str) -> Outcome:
         """Read for somebody who comes over HTTP, in the task of that request: nothing cancels it.
@@ -275,7 +317,7 @@ class Dispatcher:
         def hurry(_: Waiting | Answer) -> None:
             task.cancel()
 
-        waiting = Waiting(what, hurry, hurry, self._due)
+        waiting = Waiting(what, self._uncounted, hurry, hurry, self._due)
         self._expect(waiting)
         try:
             return await work
@@ -313,7 +355,7 @@ class Dispatcher:
             def act(waiting: Waiting) -> None:
                 self._begin(request.act(call, payload), waiting)
 
-            waiting = Waiting(request.name, then, act, self._due)
+            waiting = Waiting(request.name, request.tally, then, act, self._due)
             entry = None if request.draft is None else request.draft(call, payload)
             if entry is None:
                 self._expect(waiting)
@@ -322,8 +364,10 @@ class Dispatcher:
                 self._journal.submit(entry, waiting)
                 self._expect(waiting)
         except ClientError as error:
+            request.tally.refused[error.code] += 1
             then(error)
         except Exception as error:  # noqa: BLE001 (whatever it is, there is an answer)
+            request.tally.refused[InternalError.code] += 1
             then(_refusal_of(error, request.name))
 
     async def run(self, work: Awaitable[Outcome], *, what: str) -> Outcome:
@@ -333,7 +377,7 @@ class Dispatcher:
         """
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         begin = partial(self._begin, work)
-        waiting = Waiting(what, partial(_settle, answer), begin, self._due)
+        waiting = Waiting(what, self._uncounted, partial(_settle, answer), begin, self._due)
         self._expect(waiting)
         begin(waiting)
         return await answer

@@ -10,6 +10,7 @@ from server import asyncapi, manual, openapi
 from server.config import Settings
 from server.dispatch import Registry
 from server.middleware import json, own_origin
+from server.readiness import Readiness
 
 WEB = Path(__file__).parent / "web"
 
@@ -32,14 +33,15 @@ _HEADERS = {
 # What some systems have no name for.
 _TYPES = {".woff2": "font/woff2"}
 
-Check = Callable[[], Awaitable[None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def attach(app: web.Application, registry: Registry, ready: Check, settings: Settings) -> None:
-    """Add everything to an application; `ready` raises when the node cannot serve."""
+def attach(
+    app: web.Application, registry: Registry, readiness: Readiness, settings: Settings
+) -> None:
+    """Add everything to an application."""
     openapi.require_described(app, openapi.document(registry))
-    for path, handler in {**_health(ready), **_descriptions(registry, settings)}.items():
+    for path, handler in {**_health(readiness), **_descriptions(registry, settings)}.items():
         app.router.add_get(path, handler)
         app.router.add_get(f"{path}/", handler)
     app.router.add_get("/web/client/{path:.+}", _files_of(CLIENT))
@@ -48,18 +50,15 @@ def attach(app: web.Application, registry: Registry, ready: Check, settings: Set
         app.router.add_get("/", _chat(settings))
 
 
-def _health(ready: Check) -> dict[str, Handler]:
+def _health(readiness: Readiness) -> dict[str, Handler]:
     """Return what a balancer and an operator ask."""
 
     async def healthz(_: web.Request) -> web.Response:
         return json({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        try:
-            await ready()
-        except Exception:  # noqa: BLE001 (whatever it is, the balancer must look elsewhere)
-            return json({"status": "unavailable", "database": False}, 503)
-        return json({"status": "ok", "database": True})
+        is_ready, report = await readiness.report()
+        return json(report, 200 if is_ready else 503)
 
     return {"/healthz": healthz, "/readyz": readyz}
 

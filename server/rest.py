@@ -70,7 +70,8 @@ class Rest:
         async def answer(http: web.Request, named: dict[str, str]) -> web.Response:
             caller = await self._bearer.caller(http)
             if route.takes_files and http.content_type == FORM:
-                reply = await self._uploads.send(http, caller)
+                with request.tally.counting():
+                    reply = await self._uploads.send(http, caller)
             else:
                 if route.takes_files:
                     await go_on(http)

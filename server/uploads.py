@@ -7,7 +7,7 @@ are here, what happens to them belongs to the process, like every other change.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,8 @@ class Uploads:
         self._bearer = bearer
         self._intake = intake
         self._turns: Counter[str] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def attach(self, app: web.Application, base: str) -> None:
         """Add the route, with and without its final slash."""
@@ -100,6 +102,16 @@ class Uploads:
             form = await self._form(http, call, passing)
             return await self._sent(call, form, passing)
 
+    @property
+    def under_way(self) -> int:
+        """Return how many uploads are being received."""
+        return self._turns.total()
+
+    async def settle(self, within_s: float) -> None:
+        """Wait until no upload is under way, but no longer than that."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), within_s)
+
     def _require_open(self) -> None:
         if not self._dispatcher.settings.limits.attachments_per_message:
             message = "This server takes no files."
@@ -123,12 +135,15 @@ class Uploads:
         if self._turns.total() >= bounds.uploads_at_once:
             raise UnavailableError(retry_after_ms=2_000, reason="too many uploads at once")
         self._turns[user_id] += 1
+        self._idle.clear()
         try:
             yield
         finally:
             self._turns[user_id] -= 1
             if not self._turns[user_id]:
                 del self._turns[user_id]
+            if not self._turns:
+                self._idle.set()
 
     async def _only_file(self, http: web.Request, passing: Passing) -> Arrival:
         """Return the one file of a form that may have nothing else."""

@@ -3,13 +3,15 @@
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import structlog
+from tortoise.backends.base.executor import EXECUTOR_CACHE
 
 from server import app, database
 from server.config import Settings
@@ -20,10 +22,14 @@ from tests import contract, nodes
 from tests.browser import Windows, windows
 from tests.databases import LentDatabase
 from tests.people import Person, Town
+from tests.process import Process, serve
 from tests.reader import Readers
 from tests.services import PostgresAt, Valkey, has_valkey, shared_postgres
 
 SECRET = "a secret of the tests, long enough"
+
+Starts = Callable[..., Any]
+"""How a test starts a server: arguments and variables in, its process and its town out."""
 
 # The proxy and the server settings of a developer must not reach the servers that tests start.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
@@ -120,7 +126,7 @@ def settings(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) 
         "http": {"port": 0},
         "auth": {"secret": SECRET},
         # It was migrated once, as the template: to look at every start takes a quarter of it.
-        "database": {"url": database_url, "migrate_on_start": False},
+        "database": {"url": database_url, "migrate_on_start": False, "require_durable": False},
         "files": {"folder": str(tmp_path / "files")},
         # Tests are faster than people: rates have tests of their own.
         "limits": {"send_rate": 0, "event_rate": 0},
@@ -175,6 +181,37 @@ async def town(
                 await town.must_agree()
         finally:
             await town.close()
+
+
+@pytest.fixture
+async def starts(tmp_path: Path, settings: Settings) -> AsyncIterator[Starts]:
+    """Start a server of our own; return its process and the town that it serves."""
+    async with AsyncExitStack() as stack:
+        # As many connections as a test wants; the usual limit is 100.
+        connector = aiohttp.TCPConnector(limit=0)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+
+        async def start(*arguments: str, **environment: str) -> tuple[Process, Town]:
+            given = {
+                "PALABRE_AUTH__SECRET": SECRET,
+                "PALABRE_DATABASE__URL": settings.database.url,
+                **environment,
+            }
+            running = serve(*arguments, cwd=tmp_path, environment=given)
+            process = await stack.enter_async_context(running)
+            town = Town(settings, process.url, http)
+            stack.push_async_callback(town.close)
+            return process, town
+
+        yield start
+
+
+@pytest.fixture
+def two_dialects() -> Iterator[None]:
+    """Let Tortoise forget the statements of the other database, which it keeps by table only."""
+    EXECUTOR_CACHE.clear()
+    yield
+    EXECUTOR_CACHE.clear()
 
 
 @pytest.fixture(scope="session")

@@ -97,9 +97,18 @@ async def command(
     *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
     """Run `python -m server` with these arguments; at the end nothing of it is left."""
+    async with python("-m", "server", *arguments, cwd=cwd, environment=environment) as process:
+        yield process
+
+
+@asynccontextmanager
+async def python(
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
+    """Run our Python with these arguments; at the end nothing of it is left."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "server", *arguments),
+        *arguments,
         cwd=cwd,
         env=_surroundings() | dict(environment or {}),
         stdin=asyncio.subprocess.DEVNULL,
@@ -115,8 +124,12 @@ async def command(
 
 
 def _surroundings() -> dict[str, str]:
-    """Return our environment without what would change how a program of ours writes."""
-    return {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    """Return our environment without what would change how a program of ours writes.
+
+    The PostgreSQL of tests need not survive a loss of power.
+    """
+    ours = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**ours, "PALABRE_DATABASE__REQUIRE_DURABLE": "false"}
 
 
 @asynccontextmanager

@@ -25,7 +25,8 @@ class Proxy:
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
-        self.url = f"http://{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://{LOOPBACK}:{self.port}"
 
     async def close(self) -> None:
         self.restore()
@@ -66,7 +67,7 @@ class Proxy:
             cast("asyncio.Transport", to_near.transport).abort()
 
     async def _join(self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
-        far, to_far = await asyncio.open_connection(LOOPBACK, self._target)
+        far, to_far = await self._far()
         self._writers.add(to_far)
         try:
             async with asyncio.TaskGroup() as both:
@@ -75,6 +76,9 @@ class Proxy:
         finally:
             self._writers.discard(to_far)
             cast("asyncio.Transport", to_far.transport).abort()
+
+    async def _far(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(LOOPBACK, self._target)
 
     async def _pass_on(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flows: asyncio.Event

@@ -3,50 +3,22 @@
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from server.config import Settings
-from tests.conftest import SECRET
-from tests.people import Device, Person, Town
-from tests.process import Process, finished, serve
-
-Starts = Callable[..., Any]
-
-
-@pytest.fixture
-async def starts(tmp_path: Path, settings: Settings) -> AsyncIterator[Starts]:
-    """Start a server of our own; return its process and the town that it serves."""
-    async with AsyncExitStack() as stack:
-        # As many connections as a test wants; the usual limit is 100.
-        connector = aiohttp.TCPConnector(limit=0)
-        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-
-        async def start(*arguments: str, **environment: str) -> tuple[Process, Town]:
-            given = {
-                "PALABRE_AUTH__SECRET": SECRET,
-                "PALABRE_DATABASE__URL": settings.database.url,
-                **environment,
-            }
-            running = serve(*arguments, cwd=tmp_path, environment=given)
-            process = await stack.enter_async_context(running)
-            town = Town(settings, process.url, http)
-            stack.push_async_callback(town.close)
-            return process, town
-
-        yield start
+from tests.conftest import SECRET, Starts
+from tests.people import Device, Person
+from tests.process import Process, finished
 
 
 async def test_a_stop_with_200_clients_takes_less_than_three_seconds(starts: Starts) -> None:
-    process, town = await starts(PALABRE_LIMITS__SEND_RATE="0")
+    process, town = await starts(PALABRE_LIMITS__SEND_RATE="0", PALABRE_DRAIN__SPREAD_S="0.5")
     people = [town.person(f"person{n}") for n in range(10)]
     talk = await people[0].creates("group", *people[1:])
     devices = [await person.connects() for person in people for _ in range(20)]
@@ -75,16 +47,6 @@ def fall_silent(device: Device) -> None:
     """Read nothing any more and say nothing, not even goodbye."""
     assert device._reader is not None
     device._reader.cancel()
-
-
-@pytest.mark.one_database
-async def test_a_second_ctrl_c_changes_nothing(starts: Starts) -> None:
-    process, town = await starts()
-    await town.person("ada").connects()
-    process.send(signal.SIGINT)
-    process.send(signal.SIGINT)
-    assert await process.ended() == 0
-    assert "Traceback" not in process.text
 
 
 async def test_what_was_acknowledged_before_a_crash_is_there_after_it(starts: Starts) -> None:
@@ -163,7 +125,7 @@ async def test_the_limit_of_open_files_is_raised_and_300_clients_do_not_hold_up_
     starts: Starts,
 ) -> None:
     with few_files(256) as hard:
-        process, town = await starts()
+        process, town = await starts(PALABRE_DRAIN__SPREAD_S="0.5")
     line = process.logged("open files allowed")
     assert line is not None
     assert line["files"] == (min(hard, 1_048_576) if hard > 0 else 1_048_576)

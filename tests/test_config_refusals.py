@@ -106,6 +106,26 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         "",
         ("limits.page", "limits.page_max"),
     ),
+    "a stop that takes too long": (
+        {**GIVEN, "PALABRE_DRAIN__SPREAD_S": "8"},
+        "",
+        ("drain.spread_s", "drain.finish_s", "13 seconds"),
+    ),
+    "a listening that takes too long": (
+        {**GIVEN, "PALABRE_DRAIN__NOTICE_S": "7"},
+        "",
+        ("drain.notice_s", "drain.finish_s"),
+    ),
+    "a token that can be guessed": (
+        {**GIVEN, "PALABRE_METRICS__TOKEN": "sesame"},
+        "",
+        ("metrics.token", "too short"),
+    ),
+    "metrics at the port of everything": (
+        {**GIVEN, "PALABRE_METRICS__PORT": "8000"},
+        "",
+        ("metrics.port", "http.port"),
+    ),
     "files too large to be held": (
         {**GIVEN, "PALABRE_FILES__UNSENT_BYTES": "1000"},
         "",

@@ -28,6 +28,8 @@ OTHER = {
     "users.directory": "contacts",
     "log.level": "warning",
     "log.format": "json",
+    "metrics.networks": "10.0.0.0/8,192.168.0.0/16",
+    "metrics.token": "a token that nobody guesses",
     "web.frame_ancestors": "https://app.example,http://localhost:*",
 }
 # What is refused without others.

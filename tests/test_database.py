@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from server import app, database, journal
@@ -18,6 +19,7 @@ from server.permissions import Caller
 from tests.conftest import SECRET
 from tests.eventually import is_gone
 from tests.people import Device, Person, Town
+from tests.services import SETTINGS, Postgres
 
 
 def at(url: str, **more: Any) -> Settings:
@@ -25,7 +27,7 @@ def at(url: str, **more: Any) -> Settings:
         {
             "http": {"port": 0},
             "auth": {"secret": SECRET},
-            "database": {"url": url, **more},
+            "database": {"url": url, "require_durable": False, **more},
         }
     )
 
@@ -122,6 +124,35 @@ async def test_without_tables_and_without_migrating_the_start_stops_with_a_sente
     with pytest.raises(SettingsError, match=r"migrate_on_start is off .* palabre migrate"):
         async with app.running(at(empty_url, migrate_on_start=False)):
             pass
+
+
+@pytest.mark.one_database
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("two_dialects")
+async def test_a_postgres_that_may_lose_what_it_confirmed_stops_the_start() -> None:
+    safe = {**SETTINGS, "fsync": "on", "full_page_writes": "on"}
+    for name in ("fsync", "full_page_writes"):
+        with Postgres({**safe, name: "off"}) as postgres:
+            await refuses_to_start(postgres.url, name)
+    with Postgres(safe) as postgres:
+        async with app.running(at(postgres.url, require_durable=True)) as node:
+            assert node.port
+        for state in ("off", "on"):
+            connection = await asyncpg.connect(postgres.url)
+            await connection.execute(f"ALTER DATABASE postgres SET synchronous_commit = {state}")
+            await connection.close()
+            if state == "off":
+                await refuses_to_start(postgres.url, "synchronous_commit")
+        async with app.running(at(postgres.url, require_durable=True)) as node:
+            assert node.port
+
+
+async def refuses_to_start(url: str, name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"database\.url: PostgreSQL has {name} off") as no:
+        async with app.running(at(url, require_durable=True)):
+            pass
+    assert "database.require_durable" in str(no.value)
+    assert "\n" not in str(no.value)
 
 
 async def test_with_tables_it_starts_without_migrating(database_url: str) -> None:

@@ -400,7 +400,10 @@ async def test_the_node_says_that_it_lives_and_whether_it_can_serve(
     unready = await fetched(town, "GET", "/readyz")
     alive = await fetched(town, "GET", "/healthz")
 
-    assert (ready[0], json.loads(ready[1])) == (200, {"status": "ok", "database": True})
+    assert (ready[0], json.loads(ready[1])) == (
+        200,
+        {"status": "ok", "database": True, "draining": False},
+    )
     assert (unready[0], json.loads(unready[1])["database"]) == (503, False)
     assert (alive[0], json.loads(alive[1])) == (200, {"status": "ok"})
 

@@ -43,7 +43,9 @@ class Node:
     def __init__(self, town: Town) -> None:
         self._town = town
         self.told: list[Event] = []
-        self.journal = Journal(town.settings.database, tell=self._hear, doubt=lambda: None)
+        self.journal = Journal(
+            town.settings.database, tell=self._hear, doubt=lambda: None, stored=lambda *_: None
+        )
 
     def _hear(self, events: Sequence[Event]) -> None:
         self.told += events

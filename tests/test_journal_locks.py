@@ -4,14 +4,13 @@ These are about rows and networks that SQLite does not have, so they bring a Pos
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from tortoise.backends.base.executor import EXECUTOR_CACHE
 
 from server.errors import ClientError
 from tests.eventually import becomes
@@ -21,20 +20,12 @@ from tests.refusals import refused
 from tests.test_journal import node
 from tests.test_requests_order import send
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.usefixtures("two_dialects")]
 
 
 @pytest.fixture(scope="session")
 def database_kind() -> str:
     return "postgres"
-
-
-@pytest.fixture(autouse=True)
-def two_dialects() -> Iterator[None]:
-    """Let Tortoise forget the statements of the other database, which it keeps by table only."""
-    EXECUTOR_CACHE.clear()
-    yield
-    EXECUTOR_CACHE.clear()
 
 
 @asynccontextmanager

@@ -654,6 +654,11 @@ export interface SendMessage {
   metadata?: Record<string, unknown>;
 }
 
+/** This server stops: come back then, to whoever serves; each client is told another moment. */
+export interface ServerDraining {
+  reconnect_in_ms: number;
+}
+
 /** The server ends this connection, and why. */
 export interface SessionClosed {
   code: string;
@@ -958,6 +963,11 @@ export interface ServerToClientEvents {
   'session:closed': (data: SessionClosed) => void;
   /** The token ends in so many seconds: send `auth:refresh`. About this connection. Heard by this connection. */
   'auth:expiring': (data: AuthExpiring) => void;
+  /**
+   * This server stops: come back then, to whoever serves; each client is told another moment. About this connection.
+   * Heard by this connection.
+   */
+  'server:draining': (data: ServerDraining) => void;
   /** A request that asked for no acknowledgement was refused. About this connection. Heard by this connection. */
   'request:failed': (data: RequestFailed) => void;
   /**

@@ -16,6 +16,7 @@ from typing import Any
 from server.config import DatabaseSettings
 from server.errors import ClientError, DeadlineError, UnavailableError
 from server.events import Event, Outcome
+from server.histogram import Histogram
 from server.journal.entries import (
     AwayError,
     Entry,
@@ -50,6 +51,7 @@ _BREATH = 32
 
 Tell = Callable[[Sequence[Event]], None]
 Doubt = Callable[[], object]
+Stored = Callable[[str, float], object]
 
 log = get_logger(__name__)
 
@@ -65,14 +67,20 @@ class _Line:
 class Journal:
     """Appends what it is given and answers each entry; `open()` before, `close()` after."""
 
-    def __init__(self, settings: DatabaseSettings, *, tell: Tell, doubt: Doubt) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, *, tell: Tell, doubt: Doubt, stored: Stored
+    ) -> None:
         """Hand committed events to `tell`, in the order of each conversation.
 
-        `doubt` is called when nobody knows whether a batch was stored.
+        `doubt` is called when nobody knows whether a batch was stored, `stored` with one of its
+        conversations and the time of the commit when one has been told of.
         """
         self._settings = settings
         self._tell = tell
         self._doubt = doubt
+        self._stored = stored
+        self.sizes = Histogram(unit=1, bounds=9)
+        self.times = Histogram(unit=0.000_5, bounds=15)
         self._loop = asyncio.get_running_loop()
         stores, patient = _stores(settings)
         self._stores: Sequence[Store] = stores
@@ -114,6 +122,16 @@ class Journal:
         self._ready.clear()
         for store in self._all:
             await store.close()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many sends are not decided yet."""
+        return self._undecided
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return their bytes."""
+        return self._bytes
 
     def _start(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -272,6 +290,7 @@ class Journal:
     async def _attempt(self, store: Store, batch: list[Entry], locks: Locks) -> list[Entry]:
         """Write a batch and answer its entries; return those that are still to be written."""
         for _ in range(_TRIES):
+            began = self._loop.time()
             try:
                 verdicts = await store.append(batch, locks)
             except ConflictError:
@@ -286,7 +305,12 @@ class Journal:
                 return []
             except Exception as error:  # noqa: BLE001 (the database's own, about the data)
                 return await self._one_by_one(store, batch, locks, error)
-            return await self._conclude(batch, verdicts)
+            committed = self._loop.time()
+            self.sizes.add(len(batch))
+            self.times.add(committed - began)
+            held = await self._conclude(batch, verdicts)
+            self._stored(batch[-1].conversation_id, committed)
+            return held
         self._refuse_all(batch, UnavailableError("The database is too busy. Ask again."))
         return []
 

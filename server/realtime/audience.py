@@ -85,6 +85,7 @@ class Audience:
         "conversation_id",
         "flight",
         "rested_at",
+        "since",
         "timer",
         "waiting",
         "waiting_bytes",
@@ -106,6 +107,8 @@ class Audience:
         # Before when no batch takes off, and what wakes the one that waits for that.
         self.rested_at = 0.0
         self.timer: TimerHandle | None = None
+        # When something that waits was stored: see `Hub.measure`.
+        self.since = 0.0
 
     def __len__(self) -> int:
         """Return how many listen."""
@@ -208,6 +211,7 @@ class Audience:
             level[one.door].withdraw(one)
         alone = {one: (self._alone(one), batch[heard:]) for one, heard in ahead.items()}
         self.flight = Flight(level, alone, batch)
+        self.flight.since, self.since = self.since, 0.0
         hopeful, self._hopeful = self._hopeful, []
         for listener in hopeful:
             self.quicken(listener)

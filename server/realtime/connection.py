@@ -3,11 +3,12 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator
 
 from aiohttp import web
 
 from server.config import Settings
-from server.errors import RateLimitedError, UnavailableError
+from server.errors import ClientError, RateLimitedError, UnavailableError
 from server.logs import get_logger
 from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
@@ -38,6 +39,10 @@ class Entrance:
         self.is_stopping = False
         self._proxies: Networks = settings.http.proxy_networks()
         self._strangers: Counter[str] = Counter()
+        # What happened at the doors so far, in numbers; `cut` by reason, `refused` by code.
+        self.admitted = self.shed = 0
+        self.cut: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
 
     def address(self, request: web.Request) -> str:
         """Return where a client is."""
@@ -45,16 +50,24 @@ class Entrance:
 
     def admit(self, request: web.Request) -> str:
         """Return where a client is; raises `ClientError` when it must not come in now."""
+        address = self.address(request)
+        try:
+            self._require_room(address)
+        except ClientError as error:
+            self.refused[error.code] += 1
+            raise
+        return address
+
+    def _require_room(self, address: str) -> None:
         if self.is_stopping:
             raise UnavailableError
-        realtime, address = self.settings.realtime, self.address(request)
+        realtime = self.settings.realtime
         if 0 < realtime.strangers <= self.watch.strangers:
             message = "Too many are on their way in; try again in a moment."
             raise UnavailableError(message)
         if 0 < realtime.strangers_per_address <= self._strangers[address]:
             message = "Too many from your address are on their way in; try again in a moment."
             raise RateLimitedError(message, retry_after_ms=self.limits.authenticate_s * 1_000)
-        return address
 
     def hurry(self, connection: "Connection") -> None:
         """Give a client a few seconds to be let in."""
@@ -165,7 +178,11 @@ class Connection(ABC):
 
     async def let_in(self, auth: object, *, about: str | None = None) -> None:
         """Open a session, silent until `begin()`; raises nothing but `ClientError`."""
-        self._opening = await self._entrance.lobby.open(self, auth, about=about)
+        try:
+            self._opening = await self._entrance.lobby.open(self, auth, about=about)
+        except ClientError as error:
+            self._entrance.refused[error.code] += 1
+            raise
         if self.is_gone:
             # It left while it was being let in.
             self.leave("transport close")
@@ -177,6 +194,7 @@ class Connection(ABC):
         self.session, opening, self._opening = self._opening.session, self._opening, None
         self.header_token = None
         self._entrance.know(self)
+        self._entrance.admitted += 1
         opening.begin()
         log.info(
             "connected",
@@ -207,6 +225,7 @@ class Connection(ABC):
 
     def cut(self, why: str) -> None:
         """Cut the connection, and write down why."""
+        self._entrance.cut[why.partition(":")[0]] += 1
         log.warning("connection cut", address=self.address, why=why)
         self.abort()
 
@@ -221,6 +240,12 @@ class Everybody:
         """Begin with nobody."""
         self._connections: set[Connection] = set()
         self._emptied: asyncio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._connections)
 
     def add(self, connection: Connection) -> None:
         """Remember a connection."""

@@ -250,6 +250,28 @@ class Feed:
         else:
             self._hub.to_person(event.target, frame, event.number)
 
+    # Numbers
+
+    @property
+    def repairs(self) -> int:
+        """Return how often a line was brought up to date from the database."""
+        return self._mender.repairs
+
+    @property
+    def repaired(self) -> int:
+        """Return how many events were missing."""
+        return self._mender.repaired
+
+    @property
+    def jumps(self) -> int:
+        """Return how often so many were missing that everybody there had to ask."""
+        return self._mender.jumps
+
+    @property
+    def failures(self) -> int:
+        """Return how often the database could not be asked."""
+        return self._mender.failures + self._heads.failures
+
     # Heads
 
     async def watch(self) -> None:

@@ -122,7 +122,7 @@ class _Leg(Generic[ListenerT]):
 class Flight(Generic[ListenerT]):
     """Frames on their way to groups of listeners."""
 
-    __slots__ = ("_alone", "_data", "_legs", "_level", "_rest", "size")
+    __slots__ = ("_alone", "_data", "_legs", "_level", "_rest", "since", "size")
 
     def __init__(
         self,
@@ -132,6 +132,8 @@ class Flight(Generic[ListenerT]):
     ) -> None:
         """Send the batch to the groups behind each door, and to some listeners what they lack."""
         self.size = sum(frame.size for frame in batch)
+        # When the first of it was stored, if somebody wants to know how long it took.
+        self.since = 0.0
         self._level = level
         self._alone = alone
         parts = [(group, batch) for group in level.values()] + list(alone.values())

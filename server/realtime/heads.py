@@ -41,6 +41,7 @@ class Heads:
         self._epochs = epochs
         self._advance = advance
         self._doubted = asyncio.Event()
+        self.failures = 0
         self._comparing = asyncio.Lock()
         # Whether it is certain already that the database was replaced.
         self._is_replaced = False
@@ -66,6 +67,7 @@ class Heads:
                 await self.compare()
                 await asyncio.sleep(_DOUBTED_AGAIN_S)
             except Exception as error:  # noqa: BLE001 (a comparison that fails is tried again)
+                self.failures += 1
                 log.warning("heads cannot be compared", error=str(error))
                 await asyncio.sleep(_COMPARED_AGAIN_S)
                 self._doubted.set()

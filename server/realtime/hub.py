@@ -11,7 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from server.histogram import Histogram
 from server.realtime.audience import Audience, Listener
+from server.realtime.flight import Flight
 from server.realtime.frames import JOINED_BYTES, Frame
 from server.realtime.websocket import Turn
 
@@ -43,6 +45,8 @@ class Hub:
         self._is_slicing = False
         self._behind = 0
         self._caught_up: asyncio.Future[None] | None = None
+        # From the commit to the last write, of one event in each batch that was stored.
+        self.lags = Histogram(unit=0.000_5, bounds=15)
 
     # Coming and going
 
@@ -224,13 +228,16 @@ class Hub:
                 self._line.append(room)
                 self._slice_soon()
                 return
-            self._land(room, flight.size)
+            self._land(room, flight)
 
-    def _land(self, room: Audience, size: int) -> None:
+    def _land(self, room: Audience, flight: Flight[Listener]) -> None:
         """Let a room rest whose batch has been written; what waits already goes after that."""
         room.flight = None
-        room.rested_at = self._loop.time() + self._coalesce_s
-        self._catch_up(size)
+        now = self._loop.time()
+        room.rested_at = now + self._coalesce_s
+        if flight.since:
+            self.lags.add(now - flight.since)
+        self._catch_up(flight.size)
         if not room.waiting:
             self._owing.pop(room, None)
         elif room.waiting_bytes > JOINED_BYTES:
@@ -238,7 +245,34 @@ class Hub:
         else:
             room.timer = self._loop.call_at(room.rested_at, self._rested, room)
 
+    def measure(self, conversation_id: str, since: float) -> None:
+        """Note how long it takes from `since` until all that was said in a room is written."""
+        room = self._rooms.get(conversation_id)
+        if room is None:
+            return
+        if room.waiting:
+            room.since = room.since or since
+        elif room.flight is not None:
+            room.flight.since = room.flight.since or since
+        else:
+            self.lags.add(self._loop.time() - since)
+
     # Falling behind
+
+    @property
+    def behind_bytes(self) -> int:
+        """Return how much waits to be written."""
+        return self._behind
+
+    @property
+    def rooms(self) -> int:
+        """Return how many conversations somebody here hears."""
+        return len(self._rooms)
+
+    @property
+    def people(self) -> int:
+        """Return how many people are connected here."""
+        return len(self._people)
 
     @property
     def is_behind(self) -> bool:

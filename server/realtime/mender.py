@@ -64,6 +64,7 @@ class Mender:
         self._feed = feed
         self._stale: dict[Room, dict[Line, None]] = {room: {} for room in Room}
         self._working: dict[Room, asyncio.Task[None]] = {}
+        self.repairs = self.repaired = self.jumps = self.failures = 0
 
     def need(self, line: Line) -> None:
         """Read as soon as possible what a line misses."""
@@ -114,6 +115,7 @@ class Mender:
                 self._give_up(lines, error)
 
     def _give_up(self, lines: Sequence[Line], error: Exception) -> None:
+        self.failures += 1
         targets = [line.target for line in lines[:3]]
         log.warning("a repair must wait", lines=len(lines), targets=targets, error=str(error))
         for line in lines:
@@ -153,6 +155,8 @@ class Mender:
 
     async def _bring(self, lines: Sequence[Line], missed: dict[str, Missed]) -> None:
         events = sum(len(one.events or ()) for one in missed.values())
+        self.repairs += len(lines)
+        self.repaired += events
         log.info("repaired", lines=len(lines), events=events)
         jumping: list[Line] = []
         delivered = 0
@@ -205,6 +209,7 @@ class Mender:
             self._arrive(line, 0)
 
     def _leap(self, line: Line, head: int, gone: set[str]) -> None:
+        self.jumps += 1
         line.stand_at(head)
         # Among what is left out may be somebody's removal.
         for user_id in gone:

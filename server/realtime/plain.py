@@ -142,6 +142,7 @@ class _Client(Wired):
     # Going
 
     def malformed(self, error: MalformedError) -> None:
+        self._entrance.cut["malformed frame"] += 1
         log.warning("connection cut", address=self.address, why=f"malformed frame: {error}")
         code = _TOO_LARGE if error.code == TOO_LARGE else error.code
         self._part(_Goodbye(code, str(error)))
@@ -165,7 +166,7 @@ class Plain:
     def __init__(self, entrance: Entrance) -> None:
         """Make the door; `attach()` hangs it into an application."""
         self._entrance = entrance
-        self._everybody = Everybody()
+        self.everybody = Everybody()
 
     def attach(self, app: web.Application) -> None:
         """Serve the address of every conversation, with and without its final slash."""
@@ -179,17 +180,17 @@ class Plain:
             raise ValidationFailedError(message)
         client = _Client(request, self._entrance, self._entrance.admit(request), self)
         taken = client.take_over(request, head=_CHOSEN if offered else b"")
-        self._everybody.add(client)
+        self.everybody.add(client)
         client.knock()
         return taken
 
     def forget(self, client: _Client) -> None:
         """Forget a client whose connection has ended."""
-        self._everybody.discard(client)
+        self.everybody.discard(client)
 
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
-        await self._everybody.end()
+        await self.everybody.end()
 
 
 def _offered(request: web.Request) -> list[str]:

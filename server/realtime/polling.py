@@ -69,7 +69,10 @@ class Polling(Connection):
     def write(self, frame: Frame, *, durable: bool) -> None:
         """Queue a frame; what is not durable is left out for a client that is slow."""
         output = self._output()
-        if output is None or (not durable and output.unsent > SHED_BYTES):
+        if output is None:
+            return
+        if not durable and output.unsent > SHED_BYTES:
+            self._entrance.shed += 1
             return
         if output.unsent + frame.size > self._entrance.limits.output_bytes:
             self.cut("it does not read")

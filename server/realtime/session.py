@@ -472,6 +472,17 @@ class Session:
             ms=round(took_ms, 1),
         )
 
+    # The server stops
+
+    def draining(self, reconnect_in_ms: int) -> None:
+        """Tell the client when to come back, to whoever serves then."""
+        self._say(frames.event("server:draining", {"reconnect_in_ms": reconnect_in_ms}))
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether something that was asked is not answered yet."""
+        return self._is_busy
+
     # Time
 
     def expire_at(self, expires_at_ms: int) -> None:

@@ -95,6 +95,11 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.sockets.pop(client.sid, None)
         self._everybody.discard(client)
 
+    @property
+    def polling(self) -> int:
+        """Return how many began with long polling."""
+        return len(self._polling)
+
     def _forget(self, client: Streaming) -> None:
         sid = self.manager.sid_from_eio_sid(client.sid, "/")
         if sid is not None:
@@ -171,10 +176,10 @@ class Sockets:
         """Make the door; `attach()` hangs it into an application."""
         realtime = settings.realtime
         self._entrance = entrance
-        self._everybody = Everybody()
+        self.everybody = Everybody()
         self.library = _Server(
             entrance,
-            self._everybody,
+            self.everybody,
             bus,
             async_mode="aiohttp",
             serializer=Packet,
@@ -243,9 +248,14 @@ class Sockets:
             message = f"This is not a payload of Engine.IO 4: {error}"
             raise ValidationFailedError(message) from error
 
+    @property
+    def polling(self) -> int:
+        """Return how many of the connections began with long polling."""
+        return self.library.polling
+
     async def close(self) -> None:
         """End all connections; clients come back by themselves, to whoever serves them then."""
-        await self._everybody.end()
+        await self.everybody.end()
         await self.library.shutdown()
         await self.library.manager.shutdown()
 

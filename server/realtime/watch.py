@@ -60,6 +60,11 @@ class Watch:
         """Return how many have not said who they are."""
         return len(self._strangers)
 
+    @property
+    def slow(self) -> int:
+        """Return how many do not take what waits for them."""
+        return len(self._slow)
+
     def hurry(self, one: Watched) -> None:
         """Give somebody a few seconds to say who they are."""
         self._strangers.add(one)

@@ -74,6 +74,7 @@ class Wired(Connection):
         if self._prefix:
             data, self._prefix = self._prefix + data, b""
         if not durable and wire.is_slow and wire.unsent > SHED_BYTES:
+            self._entrance.shed += 1
             return
         self.send_whole(data)
 

@@ -255,6 +255,12 @@ class SessionClosed(EventModel):
     """Whether to come back at once, with a fresh token if that was the reason."""
 
 
+class ServerDraining(EventModel):
+    """This server stops: come back then, to whoever serves; each client is told another moment."""
+
+    reconnect_in_ms: int
+
+
 class AuthExpiring(EventModel):
     """The token ends in so many seconds: send `auth:refresh`."""
 
@@ -299,6 +305,7 @@ EVENTS: tuple[Declared, ...] = (
     Declared("session:resync", SessionResync, (Hearer.CONVERSATION, Hearer.PERSON)),
     Declared("session:closed", SessionClosed, _ONE),
     Declared("auth:expiring", AuthExpiring, _ONE),
+    Declared("server:draining", ServerDraining, _ONE),
     Declared("request:failed", RequestFailed, _ONE),
     Declared("message:created", MessageCreated, _ROOM),
     Declared("message:updated", MessageUpdated, _ROOM),

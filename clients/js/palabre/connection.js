@@ -2,6 +2,10 @@ import { PalabreError, backoff, offline, sleep, timedOut } from './errors.js';
 
 const RENEWALS = 4; // refused tokens in a row before giving up
 const TRIES = 4;
+const LAST_ANSWERS_MS = 5_000;
+const RETRY_MS = 10_000; // at most, between two tries
+const SOON_MS = 1_000; // the same while a server is being restarted
+const RESTART_MS = 20_000;
 
 /**
  * The socket: connects, comes back, renews the token, asks and gets answers.
@@ -18,6 +22,7 @@ export class Connection {
   #ackTimeout;
   #listener;
   #socket = null;
+  #asked = new Set(); // what is not answered yet
   #wasReady = false;
   #attempt = 0; // what was planned for an earlier one is void
   #failures = 0; // in a row
@@ -53,7 +58,9 @@ export class Connection {
   async request(event, payload = {}) {
     if (!this.#socket?.connected) throw offline();
     const asked = this.#socket.timeout(this.#ackTimeout).emitWithAck(event, payload);
+    this.#asked.add(asked);
     const answer = await asked.catch(() => null);
+    this.#asked.delete(asked);
     if (!answer) throw timedOut();
     if (!answer.ok) throw new PalabreError(answer.error);
     return answer.data;
@@ -94,7 +101,7 @@ export class Connection {
       autoConnect: false,
       forceNew: true,
       reconnectionDelay: 500,
-      reconnectionDelayMax: 10_000,
+      reconnectionDelayMax: RETRY_MS,
       timeout: 10_000, // a wire that is cut in the middle of the handshake is noticed by nothing else
       auth: (answer) => answer({ token: this.#token.value, ...this.#listener.credentials() }),
     });
@@ -180,8 +187,15 @@ export class Connection {
     this.request('auth:refresh', { token: this.#token.value }).catch(() => this.#reopen());
   }
 
-  #draining({ reconnect_in_ms: delayMs = 1_000 }) {
-    this.comeAgain(delayMs);
+  /** The server stops: go to another one at the moment it says, and take the answers along that are still to come. */
+  async #draining({ reconnect_in_ms: delayMs = 1_000 }) {
+    const { id } = this.#socket;
+    await sleep(delayMs);
+    await Promise.race([Promise.allSettled([...this.#asked]), sleep(LAST_ANSWERS_MS)]);
+    if (!this.isOnline || this.#socket.id !== id) return;
+    this.#socket.io.reconnectionDelayMax(SOON_MS);
+    setTimeout(() => this.#socket.io.reconnectionDelayMax(RETRY_MS), RESTART_MS).unref?.();
+    this.#socket.disconnect().connect();
   }
 
   /** Leave after a while, and come back at once, unless something else happens first. */
