@@ -296,7 +296,7 @@ class _House:
         self.feed.forgets(self._met.forget)
         await self.feed.open()
         await self._journal.open()
-        await self.bus.open(await database.file_key(), await database.epoch())
+        await self.bus.open(await database.file_key())
         self._recency.start()
         await _claim(settings, self._sweeper)
         self._watch = asyncio.create_task(self.feed.watch())

@@ -28,12 +28,12 @@ class Event:
 
     `number` is the `event_seq` (or, in a person's room, the `user_seq`) of a durable event and None
     for a hint; `origin` is the session of a person who types. The feed adds `prev_event_seq` or
-    `prev_user_seq` when it delivers the event. `subject` is the message that a durable event is
-    about. Its JSON is made once; of an event that another node sent, the JSON is what there is, and
-    read only by whoever asks for `data`.
+    `prev_user_seq` when it delivers the event. Its JSON is made once; of an event that another
+    node sent, the JSON is what there is, and read only by whoever asks for `data`.
     """
 
     __slots__ = (
+        "_about",
         "_body",
         "_data",
         "name",
@@ -41,7 +41,6 @@ class Event:
         "origin",
         "room",
         "seating",
-        "subject",
         "target",
     )
 
@@ -54,15 +53,16 @@ class Event:
         number: int | None = None,
         seating: Seating | None = None,
         origin: str = "",
+        about: str | None = None,
     ) -> None:
-        """Take what happened; `data` may be the JSON of an object."""
+        """Take what happened; `data` may be the JSON of an object, and then `about` is said too."""
         self.name = name
         self.room = room
         self.target = target
         self.number = number
         self.seating = seating
         self.origin = origin
-        self.subject = ""
+        self._about = about
         self._data: dict[str, Any] | None = None
         self._body: bytes | None = None
         if isinstance(data, bytes):
@@ -83,6 +83,14 @@ class Event:
         if self._body is None:
             self._body = orjson.dumps(self._data)
         return self._body
+
+    @property
+    def about(self) -> str:
+        """Return the id of the message that the event is about; empty if it is about none."""
+        if self._about is None:
+            message = self.data.get("message")
+            self._about = "" if message is None else str(message["id"])
+        return self._about
 
     def by(self, session_id: str) -> "Event":
         """Return the same event of a person's session."""
@@ -146,11 +154,9 @@ def message_deleted(message: dict[str, Any], actor_id: str) -> Event:
 
 
 def _message(name: str, message: dict[str, Any], actor_id: str) -> Event:
-    told = _durable(
+    return _durable(
         name, message["conversation_id"], message["event_seq"], actor_id, {"message": message}
     )
-    told.subject = message["id"]
-    return told
 
 
 def participant_added(conversation_id: str, participant: dict[str, Any], actor_id: str) -> Event:

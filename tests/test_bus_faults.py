@@ -9,7 +9,7 @@ import redis.asyncio
 
 from server.config import Settings
 from server.realtime import heads
-from server.realtime.bus import RedisBus
+from server.realtime.bus import RedisBus, shard, speaking
 from server.realtime.bus import redis as redis_bus
 from tests import nodes
 from tests.eventually import becomes
@@ -163,7 +163,8 @@ async def test_a_connection_that_is_killed_is_opened_again_and_what_was_missed_i
 ) -> None:
     for kind in ("pubsub", "normal"):
         await _kill_connections(valkey, kind)
-        await scene.says()
+        # One alone: nothing that follows shows that it is missing.
+        await scene.says(1)
         await scene.all_heard()
         await becomes(lambda: bus(north).is_up and bus(south).is_up)
 
@@ -241,8 +242,11 @@ async def test_a_membership_whose_announcement_is_lost_is_found(
 
 @pytest.mark.settings(redis={"waiting_events": 3, "unpublished": 1_000})
 async def test_what_finds_no_room_in_line_is_announced_when_there_is_room_again(
-    scene: Scene, north: Town, south: Town, valkey: Valkey, no_heads: None
+    scene: Scene, north: Town, valkey: Valkey, no_heads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Nothing fails, it only takes long.
+    monkeypatch.setattr(speaking, "ANSWER_S", 60)
+    monkeypatch.setattr(shard, "UNHEARD", 60)
     valkey.freeze()
     await scene.says(20)
     assert bus(north).counts["unpublished"] > 0

@@ -12,7 +12,7 @@ from server.config import Settings
 from server.errors import SettingsError
 from server.events import Room
 from server.realtime import heads
-from server.realtime.bus import RedisBus
+from server.realtime.bus import RedisBus, servers
 from tests import nodes
 from tests.eventually import becomes
 from tests.people import Device, Person, Town
@@ -76,8 +76,13 @@ async def test_a_cluster_carries_every_conversation_on_the_shard_it_belongs_to(
 
 
 async def test_a_slot_that_moves_takes_its_conversation_along(
-    settings: Settings, logged: list[dict[str, Any]], no_heads: None
+    settings: Settings,
+    logged: list[dict[str, Any]],
+    no_heads: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Nobody looks where servers are but when one has said something.
+    monkeypatch.setattr(servers, "_LOOK_EVERY_S", 3_600)
     async with cluster(2) as valkeys, two(settings, valkeys.url) as (north, south):
         ada, bob = await north.known("ada"), await south.known("bob")
         talk = await ada.creates("direct", bob)

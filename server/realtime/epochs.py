@@ -1,7 +1,7 @@
 """The lives of the database: what is forgotten when an older copy of it takes its place."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from server import database
 from server.actions import repair
@@ -22,22 +22,12 @@ _SLICE = 1_000
 class Epochs:
     """Knows the present epoch, and lets everything begin anew in another one."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        lines: Lines,
-        advance: Callable[[Line], None],
-        begun: Callable[[str, Collection[str]], None],
-    ) -> None:
-        """Begin anew in this hub and with these lines; `open()` before anybody comes.
-
-        `begun` is told of a new epoch, and of the conversations that have no line any more.
-        """
+    def __init__(self, hub: Hub, lines: Lines, advance: Callable[[Line], None]) -> None:
+        """Begin anew in this hub and with these lines; `open()` before anybody comes."""
         self.current = ""
         self._hub = hub
         self._lines = lines
         self._advance = advance
-        self._begun = begun
         # People who were here when the epoch began, and whose numbers nobody has read since.
         self._unplaced: set[str] = set()
         self._patience: asyncio.TimerHandle | None = None
@@ -60,9 +50,7 @@ class Epochs:
         for forget in self._forgetful:
             forget()
         self.current = epoch
-        dropped = list(self._lines.conversations)
         self._lines.start_over()
-        self._begun(epoch, dropped)
         self._unplaced = set(self._lines.people)
         frame = frames.event("session:resync", {"epoch": epoch, "within_ms": RESYNC_WITHIN_MS})
         for device in self._hub.everybody():

@@ -11,7 +11,6 @@ event (`seats.py`).
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -42,14 +41,14 @@ class Feed:
         self._hub = hub
         self._bus = bus
         bus.repaired_by(self)
-        self._lines = Lines()
+        self._lines = Lines(bus)
+        self._following: set[asyncio.Task[None]] = set()
         self._conversations = self._lines.conversations
         self._people = self._lines.people
         self._seats = Seats(hub)
         self._mender = Mender(settings, hub, self._seats, self)
-        self._epochs = Epochs(hub, self._lines, self.advance, self._start_over)
+        self._epochs = Epochs(hub, self._lines, self.advance)
         self._heads = Heads(self._lines, self._epochs, self.advance)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Learn which life of the database this is."""
@@ -84,7 +83,7 @@ class Feed:
         """Drop lines that nobody has found a beginning for."""
         lines = [self._conversations.get(id_) for id_ in conversation_ids]
         unplaced = [line.target for line in lines if line is not None and line.position is None]
-        self._drop(Room.CONVERSATION, unplaced)
+        self._lines.drop(Room.CONVERSATION, unplaced)
 
     async def expect_person(self, user_id: str) -> Line:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
@@ -94,9 +93,27 @@ class Feed:
 
     def begin_at(self, conversation_id: str, head: int) -> None:
         """Have a line for a conversation that nobody hears yet, from after a head on."""
-        line = self._begun(conversation_id)
+        line = self._open(conversation_id)
         line.position = max(head, line.position or 0)
         self.advance(line)
+
+    def _open(self, conversation_id: str) -> Line:
+        """Have a line for a conversation of which somebody knows a number to begin after.
+
+        Until its channel is certain something may have been said that did not arrive.
+        """
+        if conversation_id not in self._conversations:
+            task = asyncio.get_running_loop().create_task(self._follow_late(conversation_id))
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+        return self._lines.conversation(conversation_id)
+
+    async def _follow_late(self, conversation_id: str) -> None:
+        if await self._bus.follow(Room.CONVERSATION, [conversation_id]):
+            self.doubt()
+        # It may have been dropped before this began.
+        if conversation_id not in self._conversations:
+            self._bus.leave(Room.CONVERSATION, [conversation_id])
 
     def place_person(self, line: Line, user_seq: int) -> None:
         """Let a person's line begin at a number that was read after the line was there.
@@ -110,45 +127,12 @@ class Feed:
     def release(self, conversation_ids: Collection[str]) -> None:
         """Drop the lines of conversations that nobody here hears."""
         unheard = [id_ for id_ in conversation_ids if not self._hub.is_heard(id_)]
-        self._drop(Room.CONVERSATION, unheard)
+        self._lines.drop(Room.CONVERSATION, unheard)
 
     def release_person(self, user_id: str) -> None:
         """Drop the line of a person without connections here."""
         if not self._hub.devices_of(user_id):
-            self._drop(Room.USER, [user_id])
-
-    def _drop(self, room: Room, targets: Collection[str]) -> None:
-        lines = self._lines.of(room)
-        dropped = [target for target in targets if target in lines]
-        for target in dropped:
-            lines.pop(target).close()
-        if dropped:
-            self._bus.leave(room, dropped)
-
-    def _begun(self, conversation_id: str) -> Line:
-        """Return the line of a conversation of which somebody knows a number to begin after.
-
-        Until the channel of a new one is certain, something may be said that does not arrive.
-        """
-        line = self._conversations.get(conversation_id)
-        if line is None:
-            line = self._lines.conversation(conversation_id)
-            task = asyncio.get_running_loop().create_task(self._follow_late(line))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return line
-
-    async def _follow_late(self, line: Line) -> None:
-        if await self._bus.follow(line.room, [line.target]):
-            # What fails here is found by the next comparison of all.
-            with suppress(Exception):
-                heads = await repair.heads([line.target])
-                self._learn(line, heads.get(line.target, 0))
-
-    def _learn(self, line: Line, number: int) -> None:
-        """Take note that there is a change with this number."""
-        line.known = max(line.known, number)
-        self.advance(line)
+            self._lines.drop(Room.USER, [user_id])
 
     def is_behind(self, conversation_id: str, number: int) -> bool:
         """Return whether the feed of a conversation has yet to deliver a number."""
@@ -157,11 +141,11 @@ class Feed:
 
     def close(self) -> None:
         """Stop waiting for anything."""
+        for task in self._following:
+            task.cancel()
         self._lines.close()
         self._epochs.close()
         self._mender.close()
-        for task in self._tasks:
-            task.cancel()
 
     # Events
 
@@ -230,7 +214,7 @@ class Feed:
 
     def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
         """Have a line for a conversation from the moment one of its members here came in."""
-        line = self._begun(conversation["id"])
+        line = self._open(conversation["id"])
         if line.position is None:
             line.position, line.known = at - 1, max(line.known, at)
             self.advance(line)
@@ -286,7 +270,8 @@ class Feed:
         """Learn that there is a change with this number, which nobody brings."""
         line = self._lines.of(room).get(target)
         if line is not None:
-            self._learn(line, number)
+            line.known = max(line.known, number)
+            self.advance(line)
 
     async def compare(self) -> None:
         """Look once at the heads of everything that is heard here."""
@@ -305,10 +290,6 @@ class Feed:
         if epoch != self.epoch:
             self.doubt()
         return epoch == self.epoch
-
-    def _start_over(self, epoch: str, dropped: Collection[str]) -> None:
-        self._bus.adopt(epoch)
-        self._bus.leave(Room.CONVERSATION, dropped)
 
     def forgets(self, forget: Callable[[], None]) -> None:
         """Let somebody who keeps what is stored forget it, too, whenever an epoch begins."""

@@ -5,10 +5,11 @@ and behind a higher one something is missing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from server.events import Event, Room
+from server.realtime.bus import Bus
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +40,7 @@ class Line:
 
     def pass_by(self, event: Event, number: int) -> None:
         """Stand at an event that is being delivered."""
-        self.position, self.said = number, event.subject
+        self.position, self.said = number, event.about
 
     def stand_at(self, number: int) -> None:
         """Stand at a number, whatever happened on the way, unless the line is further."""
@@ -49,7 +50,7 @@ class Line:
     def is_denied_by(self, event: Event) -> bool:
         """Return whether an event has the number of the last one and is about another message."""
         is_last = event.number is not None and event.number == self.position
-        return is_last and bool(self.said and event.subject) and event.subject != self.said
+        return is_last and bool(self.said) and event.about not in ("", self.said)
 
     def take(self, event: Event, number: int) -> None:
         """Keep an event for its turn."""
@@ -77,10 +78,11 @@ class Line:
 
 
 class Lines:
-    """All lines of this node, by conversation and by person."""
+    """All lines of this node, by conversation and by person; with a line its channel is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, bus: Bus) -> None:
         """Begin with none."""
+        self._bus = bus
         self.conversations: dict[str, Line] = {}
         self.people: dict[str, Line] = {}
 
@@ -110,10 +112,18 @@ class Lines:
             line = self.people[user_id] = Line(Room.USER, user_id)
         return line
 
+    def drop(self, room: Room, targets: Iterable[str]) -> None:
+        """Forget lines, where there are any."""
+        lines = self.of(room)
+        dropped = [target for target in targets if target in lines]
+        for target in dropped:
+            lines.pop(target).close()
+        self._bus.leave(room, dropped)
+
     def start_over(self) -> None:
         """Forget how far any of them was; only people keep a line, a new one."""
         self.close()
-        self.conversations.clear()
+        self.drop(Room.CONVERSATION, list(self.conversations))
         for user_id in self.people:
             self.people[user_id] = Line(Room.USER, user_id)
 

@@ -57,14 +57,21 @@ class Envelope(NamedTuple):
     number: int | None
     seating: Seating | None
     origin: str
-    subject: str
+    about: str
     body: bytes
 
     def event(self, room: Room, target: str) -> Event:
         """Return the event in it."""
-        event = Event(self.name, room, target, self.body, self.number, self.seating, self.origin)
-        event.subject = self.subject
-        return event
+        return Event(
+            self.name,
+            room,
+            target,
+            self.body,
+            self.number,
+            self.seating,
+            self.origin,
+            self.about,
+        )
 
 
 class Seal:
@@ -80,8 +87,13 @@ class Seal:
         """Return the envelope of an event."""
         seating = event.seating
         seat = None if seating is None else [seating.user_id, seating.is_active]
-        what: list[object] = [event.name, event.number, seat, event.origin, event.subject]
-        return self._close(Kind.EVENT, channel, epoch, what, event.body)
+        return self._close(
+            Kind.EVENT,
+            channel,
+            epoch,
+            [event.name, event.number, seat, event.origin, event.about],
+            event.body,
+        )
 
     def head(self, channel: str, epoch: str, number: int) -> bytes:
         """Return an envelope that only says that there is a change with this number."""
@@ -112,12 +124,12 @@ class Seal:
         if not hmac.compare_digest(mac, self._mac(head, header, body)):
             raise RefusedError("signature")
         # Signed, so it is as we wrote it.
-        kind, named, epoch, id_, sent_ms, name, number, seat, origin, subject = orjson.loads(header)
+        kind, named, epoch, id_, sent_ms, name, number, seat, origin, about = orjson.loads(header)
         if named != channel:
             raise RefusedError("channel")
         seating = None if seat is None else Seating(seat[0], is_active=seat[1])
         return Envelope(
-            head[1:], Kind(kind), epoch, id_, sent_ms, name, number, seating, origin, subject, body
+            head[1:], Kind(kind), epoch, id_, sent_ms, name, number, seating, origin, about, body
         )
 
     def _mac(self, head: bytes, header: bytes, body: bytes) -> bytes:

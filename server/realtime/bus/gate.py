@@ -21,22 +21,22 @@ class Gate:
     """Opens what arrives, or counts why it does not."""
 
     def __init__(
-        self, seal: Seal, counts: Counter[str], *, other_epoch: Callable[[], None]
+        self, seal: Seal, counts: Counter[str], knows_epoch: Callable[[str], bool]
     ) -> None:
-        """Open with a key; `other_epoch` is called for what is of another lifetime."""
+        """Open with a key what belongs to an epoch that is known."""
         self._seal = seal
         self._counts = counts
-        self._other_epoch = other_epoch
+        self._knows_epoch = knows_epoch
         # What one node says by one server comes in order.
         self._last: dict[tuple[Server, bytes], int] = {}
 
-    def open(self, server: Server, channel: bytes, data: bytes, epoch: str) -> Envelope | None:
+    def open(self, server: Server, channel: bytes, data: bytes) -> Envelope | None:
         """Return what a server brought; None if it is to be let in nowhere."""
         if self._seal.is_own(data):
             return None
         try:
             envelope = self._seal.open(channel.decode(), data)
-            self._require_new(server, envelope, epoch)
+            self._require_new(server, envelope)
         except RefusedError as refused:
             self.refuse(refused.reason)
             return None
@@ -50,7 +50,7 @@ class Gate:
             log.warning("something on the bus was refused", why=reason)
         self._counts[key] += 1
 
-    def _require_new(self, server: Server, envelope: Envelope, epoch: str) -> None:
+    def _require_new(self, server: Server, envelope: Envelope) -> None:
         sender = (server, envelope.node)
         if envelope.id <= self._last.get(sender, 0):
             raise RefusedError("repeated")
@@ -59,8 +59,7 @@ class Gate:
             del self._last[next(iter(self._last))]
         if envelope.kind is Kind.LIBRARY:
             return
-        if envelope.epoch != epoch:
-            self._other_epoch()
+        if not self._knows_epoch(envelope.epoch):
             raise RefusedError("epoch")
         is_hint = envelope.kind is Kind.EVENT and envelope.number is None
         if is_hint and now_ms() - envelope.sent_ms > LATE_MS:

@@ -25,10 +25,7 @@ class MemoryBus:
     def repaired_by(self, repairer: Repairer) -> None:
         """Do nothing: nothing is lost."""
 
-    async def open(self, secret: str, epoch: str) -> None:
-        """Do nothing: there is nobody else."""
-
-    def adopt(self, epoch: str) -> None:
+    async def open(self, secret: str) -> None:
         """Do nothing: there is nobody else."""
 
     async def close(self) -> None:

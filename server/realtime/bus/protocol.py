@@ -11,6 +11,13 @@ Listener = Callable[[Event], None]
 class Repairer(Protocol):
     """Who compares with the database what a bus may have lost: the feed."""
 
+    @property
+    def epoch(self) -> str:
+        """Return which life of the database all this is about."""
+
+    def knows(self, epoch: str) -> bool:
+        """Return whether what is said in an epoch is to be heard, and doubt if it is not."""
+
     def doubt(self) -> None:
         """Compare everything at once."""
 
@@ -28,13 +35,10 @@ class Bus(Protocol):
         """Let somebody hear everything that arrives from now on."""
 
     def repaired_by(self, repairer: Repairer) -> None:
-        """Tell somebody whenever something may have been lost."""
+        """Tell somebody whenever something may have been lost; before anything else is done."""
 
-    async def open(self, secret: str, epoch: str) -> None:
+    async def open(self, secret: str) -> None:
         """Connect; `secret` is known to all nodes of the installation and nobody else."""
-
-    def adopt(self, epoch: str) -> None:
-        """Belong to another lifetime of the database; what is said in others is refused."""
 
     async def close(self) -> None:
         """End."""

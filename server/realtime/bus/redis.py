@@ -29,7 +29,6 @@ OPEN_S = 1.0
 """How long a start waits for Redis; without it everything works, two seconds later."""
 
 _CLOSE_S = 1.0
-_DOUBT_EVERY_S = 1.0
 _LETTERS = {Room.CONVERSATION: "c", Room.USER: "u"}
 _ROOMS = {letter: room for room, letter in _LETTERS.items()}
 
@@ -44,7 +43,6 @@ class RedisBus:
         self._prefix = settings.prefix
         self._listeners: list[Listener] = []
         self._repairer: Repairer | None = None
-        self._epoch = ""
         self._seal: Seal | None = None
         self._gate: Gate | None = None
         self._servers = Servers(
@@ -55,7 +53,6 @@ class RedisBus:
             spoke=self._pay,
         )
         self._debts = Debts(settings.unpublished)
-        self._doubted_at = 0.0
         self._library = f"{settings.prefix}:library".encode()
         self._emitter = settings.emitter_channel.encode()
         self._hear_library: Callable[[bytes], None] = _to_nobody
@@ -68,13 +65,16 @@ class RedisBus:
         """Tell somebody whenever something may have been lost."""
         self._repairer = repairer
 
-    async def open(self, secret: str, epoch: str) -> None:
+    async def open(self, secret: str) -> None:
         """Connect; `secret` is known to all nodes of the installation and nobody else.
 
         Raises `SettingsError` when Redis is there and lets this node not in.
         """
-        self._seal, self._epoch = Seal(secret), epoch
-        self._gate = Gate(self._seal, self.counts, other_epoch=self._doubt_at_times)
+        if self._repairer is None:
+            message = "what this bus loses is repaired by nobody"
+            raise RuntimeError(message)
+        self._seal = Seal(secret)
+        self._gate = Gate(self._seal, self.counts, self._repairer.knows)
         await self._servers.open(self._seal.node.hex(), within_s=OPEN_S)
         if self._servers.refusal:
             message = f"redis.url: Redis lets this node not in: {self._servers.refusal}"
@@ -82,14 +82,14 @@ class RedisBus:
         if not self.is_up:
             log.warning("redis is not there yet; this node goes on alone until it is")
 
-    def adopt(self, epoch: str) -> None:
-        """Belong to another lifetime of the database; what is said in others is refused."""
-        self._epoch = epoch
-
     async def close(self) -> None:
         """Publish what waits, if that goes quickly, and end."""
         await self._servers.close(within_s=_CLOSE_S)
         self._seal = None
+
+    @property
+    def _epoch(self) -> str:
+        return "" if self._repairer is None else self._repairer.epoch
 
     @property
     def is_up(self) -> bool:
@@ -183,7 +183,7 @@ class RedisBus:
             if channel == self._emitter:
                 self._hear_emitter(data)
             elif self._gate is not None:
-                envelope = self._gate.open(server, channel, data, self._epoch)
+                envelope = self._gate.open(server, channel, data)
                 if envelope is not None:
                     self._hand_over(envelope, channel.decode())
         except Exception:
@@ -205,13 +205,6 @@ class RedisBus:
     def _doubt(self) -> None:
         if self._repairer is not None:
             self._repairer.doubt()
-
-    def _doubt_at_times(self) -> None:
-        """Doubt whose database is the newer one, but not as often as somebody else likes."""
-        now = asyncio.get_running_loop().time()
-        if now - self._doubted_at > _DOUBT_EVERY_S:
-            self._doubted_at = now
-            self._doubt()
 
     # For python-socketio
 
