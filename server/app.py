@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from server import __version__, database, demo, handlers, pages
+from server.actions.keys import Keyring
 from server.actions.people import Acquaintances
 from server.actions.recency import Recency
 from server.auth import Tokens
@@ -153,6 +154,7 @@ class _House:
         self.bus = MemoryBus()
         self.feed = Feed(settings, hub)
         self._met = Acquaintances()
+        self._keyring = Keyring()
         self.bus.listen(self._met.notice)
         self._recency = Recency(settings.limits.broadcast_members)
         self.bus.listen(self._recency.notice)
@@ -167,12 +169,13 @@ class _House:
             self._registry,
             self._teller,
             self._journal,
-            Buckets(settings.limits),
+            Buckets(settings.limits, settings.keys),
             self._sweeper,
         )
         self.intake = Intake(self._store, self.images, self._sweeper)
-        lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed)
-        self._entrance = Entrance(settings, lobby, self._teller, turn)
+        self._entrance = Entrance(
+            settings, Lobby(self.dispatcher, self._tokens, hub, self.feed), self._teller, turn
+        )
         self._sockets = Sockets(settings, self._entrance)
         self._plain = Plain(self._entrance)
         self._watch: asyncio.Task[None] | None = None
@@ -186,7 +189,7 @@ class _House:
             middlewares=[manners.middleware],
             client_max_size=settings.limits.event_bytes,
         )
-        bearer = Bearer(self.dispatcher, self._tokens, self._met)
+        bearer = Bearer(self.dispatcher, self._tokens, self._keyring, self._met)
         uploads = Uploads(self.dispatcher, bearer, self.intake)
         uploads.attach(app, BASE)
         Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
@@ -229,6 +232,7 @@ class _House:
         # What uploads asked for while everybody else was being let go.
         await self._settle()
         await self._recency.close()
+        await self._keyring.close()
         await self._journal.close()
         await self._sweeper.close()
         await self.images.close()
