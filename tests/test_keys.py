@@ -25,7 +25,8 @@ async def program(town: Town, name: str = "crm") -> Program:
 
 
 async def last_used(name: str = "crm") -> int | None:
-    return (await ServerKey.get(name=name)).last_used_at
+    at: int | None = (await ServerKey.get(name=name)).last_used_at
+    return at
 
 
 # What a program may

@@ -20,10 +20,10 @@ CREATE = "conversations/create_with_participants/"
 async def test_the_cursors_of_others_open_nothing(
     ada: Person, bob: Person, cleo: Person, dan: Person, root: Person
 ) -> None:
-    for other in (bob, cleo):
-        talk = await ada.creates("group", other, cleo)
+    for talk in [await ada.creates("group", other, cleo) for other in (bob, cleo)]:
         for text in ("one", "two"):
             await ada.says(talk, text)
+    talk = await ada.creates("group", bob, cleo)
     of_members = f"conversations/{talk['id']}/participants/"
     lists = ("conversations/", "messages/", "messages/?q=o")
 
