@@ -107,15 +107,48 @@ def migrate_command(path: Path | None, *, new_epoch: bool) -> None:
     After the database was replaced by an older copy of itself, --new-epoch makes every client drop
     what it stored of the time that is gone.
     """
-    # Tables need no key: whoever migrates need not hold the secret.
-    settings = config.load(path, {}, demo=True)
-    logs.configure(settings.log.level, settings.log.format)
+    settings = _for_tables(path)
 
     from server import app  # noqa: PLC0415 - the other commands start without it
 
     app.migrate(settings)
     if new_epoch:
         app.begin_epoch(settings)
+
+
+@cli.group("key")
+def key_group() -> None:
+    """Make, list and revoke the keys by which programs of yours use REST."""
+
+
+@key_group.command("create")
+@click.argument("name")
+@_config_option
+def key_create_command(name: str, path: Path | None) -> None:
+    """Make the key NAME and print it, once: only a digest of it is kept."""
+    from server import keys  # noqa: PLC0415 - the other commands start without it
+
+    print(keys.create(_for_tables(path), name))
+
+
+@key_group.command("list")
+@_config_option
+def key_list_command(path: Path | None) -> None:
+    """List the keys, when they were made, and when they were last used, to a minute or so."""
+    from server import keys  # noqa: PLC0415 - the other commands start without it
+
+    print("\n".join(keys.listed(_for_tables(path))))
+
+
+@key_group.command("revoke")
+@click.argument("name")
+@_config_option
+def key_revoke_command(name: str, path: Path | None) -> None:
+    """Revoke the key NAME: the next request with it is refused."""
+    from server import keys  # noqa: PLC0415 - the other commands start without it
+
+    keys.revoke(_for_tables(path), name)
+    print(f"{name} is revoked")
 
 
 @cli.command("check")
@@ -145,6 +178,13 @@ def check_command(url: str, token_a: str, token_b: str, timeout: float, form: st
     pair = command.tokens(token_a, token_b, sys.stdin)
     good = command.perform(command.address(url), pair, step_s=timeout, form=form)
     sys.exit(0 if good else 1)
+
+
+def _for_tables(path: Path | None) -> Settings:
+    """Return the settings for work on tables, which needs no secret."""
+    settings = config.load(path, {}, demo=True)
+    logs.configure(settings.log.level, settings.log.format)
+    return settings
 
 
 def _seconds(text: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from server import __version__, database, demo, handlers, pages
+from server.actions.keys import Keyring
 from server.actions.people import Acquaintances
 from server.actions.recency import Recency
 from server.auth import Tokens
@@ -248,6 +249,7 @@ class _House:
         self.bus: Bus = RedisBus(settings.redis) if settings.redis.url else MemoryBus()
         self.feed = Feed(settings, hub, self.bus)
         self._met = Acquaintances()
+        self._keyring = Keyring()
         self._recency = Recency(settings.limits.broadcast_members)
         for listener in (self._met.notice, self._recency.notice, self.feed.accept):
             self.bus.listen(listener)
@@ -265,12 +267,13 @@ class _House:
             self._registry,
             self._teller,
             self._journal,
-            Buckets(settings.limits),
+            Buckets(settings.limits, settings.keys),
             self._sweeper,
         )
         self.intake = Intake(self._store, self.images, self._sweeper)
-        lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed)
-        self._entrance = Entrance(settings, lobby, self._teller, turn)
+        self._entrance = Entrance(
+            settings, Lobby(self.dispatcher, self._tokens, hub, self.feed), self._teller, turn
+        )
         self.sockets = Sockets(settings, self._entrance, self.bus)
         self._plain = Plain(self._entrance)
         self._readiness = Readiness()
@@ -309,7 +312,7 @@ class _House:
     def _attach(self, app: web.Application) -> Rest:
         """Hang all doors into an application; return the one that may stand before it."""
         settings = self._settings
-        bearer = Bearer(self.dispatcher, self._tokens, self._met)
+        bearer = Bearer(self.dispatcher, self._tokens, self._keyring, self._met)
         uploads = self._uploads = Uploads(self.dispatcher, bearer, self.intake)
         uploads.attach(app, BASE)
         Downloads(self.dispatcher, bearer, self._store).attach(app, BASE)
@@ -394,6 +397,7 @@ class _House:
         await self._settle()
         await self.bus.close()
         await self._recency.close()
+        await self._keyring.close()
         await self._journal.close()
         await self._sweeper.close()
         await self.images.close()

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from server import clock
 from server.config import AuthSettings
 from server.errors import SettingsError, TokenExpiredError, UnauthorizedError, UnavailableError
-from server.schemas.values import UserRole
+from server.schemas.values import KEY_HEADER, KEY_HOLDER, KEY_PREFIX, UserRole
 
 TOKEN_CHARS = 8_192
 USER_ID_CHARS = 64
@@ -265,6 +265,9 @@ def _role_name(auth: AuthSettings, role: UserRole) -> str:
 
 def _parts(token: str) -> _Parts:
     """Take a token apart; raises UnauthorizedError for what is none."""
+    if token.startswith(KEY_PREFIX):
+        message = f"A server key is no token: send it as {KEY_HEADER}, over HTTP."
+        raise UnauthorizedError(message, reason="a server key in the place of a token")
     if len(token) > TOKEN_CHARS:
         raise UnauthorizedError(reason=f"the token is longer than {TOKEN_CHARS} characters")
     try:
@@ -355,6 +358,9 @@ def _user_id(value: Any, claim: str) -> str:
         raise UnauthorizedError(reason=f"the id ({claim}) is not 1 to {USER_ID_CHARS} characters")
     if not _is_plain(value) and any(_is_control(character) for character in value):
         raise UnauthorizedError(reason=f"the id ({claim}) has control characters")
+    # Else a person called like one could be made a member, and the key would read what they read.
+    if value.startswith(KEY_HOLDER):
+        raise UnauthorizedError(reason=f"the id ({claim}) begins with {KEY_HOLDER}, a server key's")
     return value
 
 

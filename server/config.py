@@ -244,6 +244,17 @@ class AuthSettings(Section):
         return self
 
 
+class KeysSettings(Section):
+    """What holds for server keys, which programs present instead of a token: palabre key create."""
+
+    most: Annotated[int, Field(ge=0, le=1_000)] = 100
+    """The keys that may exist at a time; 0 lets none be made."""
+    rate: OrNone = 100
+    """The requests per second one node takes from one key, in the long run; 0 sets no limit."""
+    burst: Count = 200
+    """The requests it takes from one key at once after a pause."""
+
+
 class DatabaseSettings(Section):
     """Where everything is kept."""
 
@@ -617,6 +628,7 @@ class Settings(Section):
 
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
+    keys: KeysSettings = KeysSettings()
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     realtime: RealtimeSettings = RealtimeSettings()

@@ -17,7 +17,7 @@ from tortoise.migrations.executor import MigrationExecutor
 from server.config import Settings
 from server.errors import SettingsError
 from server.ids import new_id
-from server.models import reader, sessions, sql
+from server.models import ServerKey, reader, sessions, sql
 from server.models.reader import Reader
 from server.models.sessions import Sessions
 
@@ -59,6 +59,31 @@ async def opened(settings: Settings) -> AsyncIterator[None]:
         await context.close_connections()
         if lock is not None:
             lock.close()
+
+
+@asynccontextmanager
+async def visited(settings: Settings) -> AsyncIterator[None]:
+    """Open the database for a few statements, beside the server that may have it open.
+
+    Nothing of it is kept in memory here, so this is also fine on SQLite. Raises `SettingsError`
+    when it cannot be reached or its tables are those of another version.
+    """
+    file = settings.database.file_path()
+    if settings.database.is_sqlite and (file is None or not file.exists()):
+        message = f"database.url: {settings.database.url} is no database yet: palabre migrate"
+        raise SettingsError(message)
+    connection = settings.database.tortoise_connection()
+    context = await Tortoise.init(config={"connections": {"default": connection}, "apps": _APPS})
+    try:
+        await _reach()
+        try:
+            await ServerKey.exists()
+        except Exception as error:
+            message = "database.url: the tables are those of another version: palabre migrate"
+            raise SettingsError(message) from error
+        yield
+    finally:
+        await context.close_connections()
 
 
 def _reader(settings: Settings) -> Reader | None:

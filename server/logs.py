@@ -25,9 +25,12 @@ _LIBRARIES = (
     "tortoise",
 )
 _HIDDEN = "[hidden]"
-_SECRET_KEYS = frozenset({"authorization", "cookie", "password", "secret", "token"})
+_SECRET_KEYS = frozenset(
+    {"authorization", "cookie", "password", "secret", "token", "x-palabre-key"}
+)
 _SECRETS = (
     (re.compile(r"eyJ[\w-]{5,}(\.[\w=-]*){1,2}"), _HIDDEN),
+    (re.compile(r"(?i)palabre_key_[\w-]+"), _HIDDEN),
     (
         re.compile(r"(?i)\b((?:access_)?token[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;)}\]]+"),
         rf"\1{_HIDDEN}",
@@ -35,6 +38,8 @@ _SECRETS = (
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), rf"\1{_HIDDEN}"),
     (re.compile(r"(://[^\s:/@]*:)[^\s/@]+@"), rf"\1{_HIDDEN}@"),
 )
+# Every secret that is looked for has one of these in it.
+_SIGNS = ("eyj", "token", "bearer", "://", "palabre_key_")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL_IN_STACKS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STACKS = frozenset({"exception", "stack"})
@@ -103,9 +108,8 @@ def _is_plain(text: Any) -> bool:
     """Return whether this is a text with nothing in it that has to be taken out."""
     if not (isinstance(text, str) and text.isascii() and text.isprintable()):
         return False
-    # Every secret that is looked for has one of these in it.
     low = text.lower()
-    return "eyj" not in low and "token" not in low and "bearer" not in low and "://" not in low
+    return not any(sign in low for sign in _SIGNS)
 
 
 def _renderer(as_words: bool) -> Processor:  # noqa: FBT001 - private, one caller

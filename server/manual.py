@@ -14,6 +14,7 @@ from server.dispatch import Registry, Request
 from server.permissions import ANYBODY
 from server.rest import BASE
 from server.schemas.events import EVENTS, KINDS, Declared
+from server.schemas.values import KEY_HEADER
 
 _SECTIONS = {
     "requests": "Requests",
@@ -28,8 +29,9 @@ _REQUESTS = (
     "<code>{ok: false, error}</code>. Who may ask is told for groups."
 )
 _REST = (
-    f"Under <code>{BASE}</code>, with <code>Authorization: Bearer</code>; the names in a path are "
-    "fields of the request."
+    f"Under <code>{BASE}</code>, with <code>Authorization: Bearer</code> and a token, or with a "
+    f"server key as <code>{KEY_HEADER}</code>, which has the rights of role <code>service</code>; "
+    "the names in a path are fields of the request."
 )
 _OBJECTS = "What fields hold. <code>null</code> says that there is none."
 _LIMITS = (

@@ -15,6 +15,7 @@ from server.multipart import FORM
 from server.rest import BASE
 from server.schemas.answers import ErrorAnswer
 from server.schemas.objects import Attachment
+from server.schemas.values import KEY_HEADER
 from server.uploads import FILE_FIELDS, PATH
 
 _PLACEHOLDER = re.compile(r"{(\w+)}")
@@ -45,12 +46,18 @@ def document(registry: Registry) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Palabre", "version": __version__},
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"key": []}],
         "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": KEY_HEADER,
+                    "description": "A server key, with the rights of role `service`; for programs.",
+                },
             },
         },
     }

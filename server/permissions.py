@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from server.config import Settings
-from server.schemas.values import ConversationType, MembershipRole, UserRole
+from server.schemas.values import KEY_HOLDER, ConversationType, MembershipRole, UserRole
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A person whose token was accepted; `session_id` is empty on REST."""
+    """Whoever has a valid token or server key; `session_id` is empty on REST."""
 
     user_id: str
     role: UserRole | None
@@ -22,6 +22,11 @@ class Caller:
     def is_service(self) -> bool:
         """Return whether the embedding backend asks."""
         return self.role is UserRole.SERVICE
+
+    @property
+    def is_key(self) -> bool:
+        """Return whether it asks by a server key and not by a token."""
+        return self.user_id.startswith(KEY_HOLDER)
 
 
 class Connection(Protocol):

@@ -10,7 +10,7 @@ from yarl import URL
 
 from server import auth
 from server.ids import new_id
-from server.schemas.values import UserRole
+from server.schemas.values import KEY_HEADER, KEY_HOLDER, UserRole
 from tests.contract import Contract
 from tests.reference import BY_VIEWER, Reference
 
@@ -55,7 +55,7 @@ class Person:
         self.id = user_id
         self.name = user_id.title() if name is None else name
         self.role = role
-        self.token = token or self.fresh_token()
+        self.token = self.fresh_token() if token is None else token
         self.devices: list[Device] = []
 
     def fresh_token(self, ttl_s: int = HOUR_S) -> str:
@@ -64,11 +64,15 @@ class Person:
 
     # REST
 
+    @property
+    def credentials(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
     async def call(
         self, method: str, path: str, body: Any = None, **options: Any
     ) -> tuple[int, Any, dict[str, str]]:
         """Make a request and return status, body and headers; the body is held against openapi."""
-        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        headers = {**self.credentials, **options.pop("headers", {})}
         address = self.town.url + ("/api/messaging/" + path if path[0] != "/" else path)
         if isinstance(body, aiohttp.FormData):
             options["data"] = body
@@ -135,6 +139,17 @@ class Person:
         device = Device(self)
         await device.open(fields)
         return device
+
+
+class Program(Person):
+    """A program of the embedding application with a server key, which it uses for REST."""
+
+    def __init__(self, town: "Town", name: str, key: str) -> None:
+        super().__init__(town, f"{KEY_HOLDER}{name}", name=name, token=key)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return {KEY_HEADER: self.token}
 
 
 def form(*files: tuple[str, bytes, str], **fields: Any) -> aiohttp.FormData:

@@ -198,6 +198,28 @@ async def test_an_external_id_leads_members_and_the_backend_to_the_same_conversa
     await his.hears_nothing()
 
 
+async def test_nobody_catches_what_the_backend_says_by_guessing_an_external_id(
+    ada: Person, bob: Person, eve: Person, dan: Person, backend: Person
+) -> None:
+    trap = await eve.creates("group", dan, external_id="order 7")
+    hers = await eve.connects()
+
+    for kind, people in (("client_agent", (ada, bob)), ("group", (ada, bob)), ("group", (dan,))):
+        with pytest.raises(Refused) as no:
+            await backend.creates(kind, *people, external_id="order 7")
+        assert (no.value.code, no.value.fields) == ("validation_failed", ["external_id"])
+    # She is in this one, and of another kind than hers it is not either.
+    with pytest.raises(Refused):
+        await backend.creates("client_agent", eve, dan, external_id="order 7")
+
+    same = await backend.creates("group", eve, ada, external_id="order 7")
+    assert same["id"] == trap["id"]
+    # What the backend made is found by the backend, whoever is named.
+    made = await backend.creates("group", ada, bob, external_id="order 8")
+    assert (await backend.creates("group", dan, external_id="order 8"))["id"] == made["id"]
+    await hers.hears_nothing()
+
+
 async def test_two_requests_with_one_external_id_make_one_conversation(
     ada: Person, bob: Person, backend: Person
 ) -> None:

@@ -71,10 +71,13 @@ async def standing(call: Call, conversation: Conversation | None) -> Standing:
     """Return what the caller is in a conversation; raises `NotFoundError` if they are nothing."""
     if conversation is None:
         raise NotFoundError
+    if call.caller.is_service:
+        # Also where somebody added its id before it first came: else that would take its rights.
+        return Standing(call, conversation, None)
     member = await Participant.get_or_none(
         conversation_id=conversation.id, user_id=call.caller.user_id, is_active=True
     )
-    if member is None and not call.caller.is_service:
+    if member is None:
         raise NotFoundError
     return Standing(call, conversation, member)
 

@@ -118,13 +118,27 @@ async def _existing(call: Call, request: CreateConversation, key: str | None) ->
                 conversation_id=found.id, user_id=call.caller.user_id, is_active=True
             )
             same = key is None or found.direct_key == key
-            if not (same and (member or call.caller.is_service)):
+            known = member or await _is_for_backend(call, request, found)
+            if not (same and known):
                 raise ValidationFailedError.of("external_id", "is already taken")
             return found.id
     if key is None:
         return None
     pair = await Conversation.get_or_none(direct_key=key)
     return None if pair is None else pair.id
+
+
+async def _is_for_backend(call: Call, request: CreateConversation, found: Conversation) -> bool:
+    """Return whether this conversation is what the embedding backend means by its `external_id`.
+
+    Made by a person, it must be of this type and with that person in it: else somebody who guesses
+    the id of a conversation that is still to be made would be told what is meant for others.
+    """
+    if not call.caller.is_service:
+        return False
+    if found.created_by in request.participant_ids and found.type == request.type:
+        return True
+    return await User.exists(id=found.created_by, role=UserRole.SERVICE.value)
 
 
 async def _insert(call: Call, request: CreateConversation, key: str | None) -> str:

@@ -17,12 +17,13 @@ from server.models import User, sql
 from server.models.user import fold, user
 from server.permissions import Call, Caller
 from server.schemas.requests import GetMe, ListUsers, PutUser
-from server.schemas.values import UserRole
+from server.schemas.values import KEY_HOLDER, UserRole
 
 _KNOWN = 10_000
 _KNOWN_S = 5.0
 """How long a person is taken for who they were: what another node changed is seen after it."""
 
+_NO_PART = "the embedding application itself takes no part"
 _SEES_EVERYONE = (UserRole.AGENT, UserRole.ADMIN, UserRole.SERVICE)
 
 
@@ -168,6 +169,8 @@ async def ensure(user_ids: Collection[str]) -> None:
 
 async def known(call: Call, user_ids: Collection[str], *, field: str) -> dict[str, User]:
     """Return the profiles of these people, made empty where the settings allow that."""
+    if any(id_.startswith(KEY_HOLDER) for id_ in user_ids):
+        raise ValidationFailedError.of(field, _NO_PART)
     if call.settings.users.accept_unknown:
         await ensure(user_ids)
     found = {profile.id: profile for profile in await User.filter(id__in=list(user_ids))}
@@ -176,7 +179,7 @@ async def known(call: Call, user_ids: Collection[str], *, field: str) -> dict[st
         raise ValidationFailedError.of(field, f"nobody is known as {missing[0]}")
     # What provisions everything must not be able to read everything by adding itself.
     if any(profile.role == UserRole.SERVICE for profile in found.values()):
-        raise ValidationFailedError.of(field, "the embedding application itself takes no part")
+        raise ValidationFailedError.of(field, _NO_PART)
     return found
 
 
@@ -185,6 +188,8 @@ async def put(call: Call, request: PutUser) -> Outcome:
     """Write a profile; only the embedding backend may."""
     if not call.caller.is_service:
         raise ForbiddenError
+    if request.user_id.startswith(KEY_HOLDER):
+        raise ValidationFailedError.of("user_id", "is a server key's")
     await ensure([request.user_id])
     stored = await User.filter(id=request.user_id).select_for_update().get()
     given = request.given("name", "avatar_url", "role", "metadata")

@@ -3,6 +3,7 @@
 from server.models.attachment import Attachment
 from server.models.conversation import Conversation
 from server.models.installation import Installation
+from server.models.key import ServerKey
 from server.models.message import HiddenMessage, Message, MessageVersion
 from server.models.participant import Participant
 from server.models.user import User
@@ -15,5 +16,6 @@ __all__ = [
     "Message",
     "MessageVersion",
     "Participant",
+    "ServerKey",
     "User",
 ]

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from server.config import LimitsSettings
+from server.config import KeysSettings, LimitsSettings
 from server.permissions import Caller
 
 _MANY = 10_000
@@ -17,20 +17,27 @@ class _Bucket:
 
 
 class Buckets:
-    """One bucket per connection for requests, one per person for messages; a rate of 0 is off."""
+    """One bucket per connection for requests, one per person for messages, one per server key.
 
-    def __init__(self, limits: LimitsSettings) -> None:
+    A rate of 0 is off.
+    """
+
+    def __init__(self, limits: LimitsSettings, keys: KeysSettings) -> None:
         """Use the rates of the settings."""
         self._limits = limits
+        self._keys = keys
         self._buckets: dict[str, _Bucket] = {}
 
     def take(self, caller: Caller, *, sends: bool) -> int | None:
         """Count one request and return how many milliseconds too early it is, or None.
 
-        The backend that provisions is not limited: it speaks for everybody.
+        A token of the backend that provisions is not limited: it speaks for everybody, and ends
+        soon. A server key does not end, so that a job that runs wild is held.
         """
         if caller.is_service:
-            return None
+            if not caller.is_key:
+                return None
+            return self._take(caller.user_id, self._keys.rate, self._keys.burst)
         limits = self._limits
         connection = f"event {caller.session_id or caller.user_id}"
         early = self._take(connection, limits.event_rate, limits.event_burst)
@@ -62,8 +69,8 @@ class Buckets:
         if len(self._buckets) < _MANY:
             return
         slowest = min(rate for rate in (self._limits.event_rate, self._limits.send_rate, 1) if rate)
-        largest = max(self._limits.event_burst, self._limits.send_burst)
-        full_after = largest / slowest
+        bursts = (self._limits.event_burst, self._limits.send_burst, self._keys.burst)
+        full_after = max(bursts) / slowest
         self._buckets = {
             key: bucket for key, bucket in self._buckets.items() if now - bucket.at < full_after
         }

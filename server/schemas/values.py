@@ -9,6 +9,15 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+KEY_HEADER = "X-Palabre-Key"
+"""Where a server key stands in a request over HTTP."""
+
+KEY_PREFIX = "palabre_key_"
+"""How every server key begins, so that those who look for leaked secrets can find one."""
+
+KEY_HOLDER = "key:"
+"""How the id begins as which a server key acts; no person's id does."""
+
 
 class UserRole(StrEnum):
     """What a person is in the product that embeds this server."""
