@@ -5,6 +5,7 @@ from server.models.conversation import Conversation
 from server.models.installation import Installation
 from server.models.message import HiddenMessage, Message, MessageVersion
 from server.models.participant import Participant
+from server.models.presence import Presence
 from server.models.user import User
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Message",
     "MessageVersion",
     "Participant",
+    "Presence",
     "User",
 ]
