@@ -29,6 +29,8 @@ from server.journal import Journal
 from server.listener import Listener
 from server.logs import get_logger
 from server.middleware import Manners
+from server.realtime.activity import Activity
+from server.realtime.board import MemoryBoard
 from server.realtime.bus import Bus, MemoryBus
 from server.realtime.connection import Entrance
 from server.realtime.feed import Feed
@@ -36,6 +38,7 @@ from server.realtime.hub import Hub
 from server.realtime.limits import Buckets
 from server.realtime.lobby import Lobby
 from server.realtime.plain import Plain
+from server.realtime.presence import Presence
 from server.realtime.sockets import Sockets
 from server.realtime.teller import Teller
 from server.realtime.websocket import Turn
@@ -60,6 +63,8 @@ class Node:
     bus: Bus
     feed: Feed
     dispatcher: Dispatcher
+    presence: Presence
+    activity: Activity
     images: Images
     intake: Intake
 
@@ -134,6 +139,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 house.bus,
                 house.feed,
                 house.dispatcher,
+                house.presence,
+                house.activity,
                 house.images,
                 house.intake,
             )
@@ -144,7 +151,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
 class _House:
     """Everything that serves, in the order in which it depends on each other."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:  # noqa: PLR0915 (what depends on what, in order)
         self._settings = settings
         self._tokens = Tokens(settings.auth)
         self._registry = handlers.registry()
@@ -171,7 +178,10 @@ class _House:
             self._sweeper,
         )
         self.intake = Intake(self._store, self.images, self._sweeper)
-        lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed)
+        self.presence = Presence(settings, MemoryBoard(), hub)
+        self.feed.on_move(self.presence.followers.moved)
+        self.activity = Activity(settings.limits, hub)
+        lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed, self.presence, self.activity)
         self._entrance = Entrance(settings, lobby, self._teller, turn)
         self._sockets = Sockets(settings, self._entrance)
         self._plain = Plain(self._entrance)
@@ -220,6 +230,8 @@ class _House:
         await asyncio.gather(self._sockets.close(), self._plain.close())
         self._entrance.watch.wheel.stop()
         await self._settle()
+        await self.presence.close()
+        self.activity.close()
         if self._watch is not None:
             self._watch.cancel()
         self.feed.close()
