@@ -34,6 +34,7 @@ from pydantic.fields import FieldInfo  # noqa: E402
 from server import app, config, errors, handlers, openapi  # noqa: E402
 from server.config import LimitsSettings, Settings  # noqa: E402
 from server.dispatch import Route  # noqa: E402
+from server.realtime import activity  # noqa: E402
 from server.realtime import plain as plain_door  # noqa: E402
 from server.rest import BASE  # noqa: E402
 from server.schemas import objects  # noqa: E402
@@ -41,6 +42,7 @@ from server.schemas.events import EVENTS  # noqa: E402
 from server.schemas.values import UserRole  # noqa: E402
 from tests import contract  # noqa: E402
 from tests.doors import PlainDevice  # noqa: E402
+from tests.eventually import becomes  # noqa: E402
 from tests.people import Device, Person, Refused, Town  # noqa: E402
 from tests.pictures import jpeg  # noqa: E402
 
@@ -155,7 +157,7 @@ def objects_tables() -> str:
     shown = (
         *(objects.Message, objects.Person, objects.Attachment, objects.Thumbnail, objects.System),
         *(objects.Conversation, objects.My, objects.Participant, objects.User, objects.Receipt),
-        objects.Version,
+        *(objects.Presence, objects.Preview, objects.Version),
     )
     parts = []
     for model in shown:
@@ -455,6 +457,47 @@ async def typing_(stage: Stage) -> None:
     await stage.asks(ada, "typing:stop", conversation_id=talk)
 
 
+async def presence_(stage: Stage) -> None:
+    """See somebody come back, be away, and not be seen."""
+    ada, bob, _ = await _talking(stage)
+    await bob.close()
+    stage.devices.remove(bob)
+    await becomes(lambda: stage.town.node.presence.board.look("bob") is None)
+    await stage.asks(ada, "presence:subscribe", user_ids=["bob", "somebody"])
+    stage.says("\nBob comes back.\n")
+    back = await stage.enters(bob.person)
+    await _changes(stage, ada)
+    await stage.asks(back, "presence:set", status="away")
+    await _changes(stage, ada)
+    stage.says("\nAda sees no difference to Bob having left.\n")
+    await stage.asks(back, "presence:set", status="invisible")
+    await _changes(stage, ada)
+
+
+async def _changes(stage: Stage, device: Device) -> None:
+    """Write down a change of presence, which is told a moment after it happens."""
+    told = await device.hears("presence:changed")
+    stage.heard.add("presence:changed")
+    stage.shows(f"{device.person.id} hears presence:changed", told)
+
+
+async def activity_(stage: Stage) -> None:
+    """Hear of a conversation that one does not hear; here one connection hears two."""
+    ada, bob, talk = await _talking(stage, kind="group")
+    for _ in range(2):
+        made = await ada.asks("conversation:create", type="group", participant_ids=["bob"])
+        await _said(stage, ada, made["conversation"]["id"], "Hello Bob", name="MESSAGE-2")
+    await bob.close()
+    stage.devices.remove(bob)
+    back = await stage.enters(bob.person)
+    _must(talk not in back.ready["joined"])
+    await asyncio.sleep(activity.LOOK_EVERY_S / 2)  # it has looked where everything stands
+    await _said(stage, ada, talk, "Is anybody here?")
+    told = await back.hears("conversation:activity")
+    stage.heard.add("conversation:activity")
+    stage.shows("bob hears conversation:activity", told)
+
+
 async def receipts(stage: Stage) -> None:
     """Receive, then read."""
     ada, bob, talk = await _talking(stage)
@@ -668,7 +711,9 @@ _SCENES: dict[str, tuple[Scene, dict[str, int]]] = {
     "scene-edit": (edit, {}),
     "scene-delete": (delete, {}),
     "scene-typing": (typing_, {}),
+    "scene-presence": (presence_, {}),
     "scene-receipts": (receipts, {}),
+    "scene-activity": (activity_, {"joined": 2}),
     "scene-own": (own, {}),
     "scene-group": (group, {}),
     "scene-absence": (absence, {}),

@@ -36,6 +36,8 @@ from server.metrics import Metrics, Parts
 from server.middleware import Manners
 from server.readiness import Readiness
 from server.realtime import drain
+from server.realtime.activity import Activity
+from server.realtime.board import MemoryBoard
 from server.realtime.bus import Bus, MemoryBus, RedisBus
 from server.realtime.connection import Entrance
 from server.realtime.emitter import Emitter
@@ -44,6 +46,7 @@ from server.realtime.hub import Hub
 from server.realtime.limits import Buckets
 from server.realtime.lobby import Lobby
 from server.realtime.plain import Plain
+from server.realtime.presence import Presence
 from server.realtime.sockets import Sockets
 from server.realtime.teller import Teller
 from server.realtime.websocket import Turn
@@ -77,6 +80,8 @@ class Node:
     bus: Bus
     feed: Feed
     dispatcher: Dispatcher
+    presence: Presence
+    activity: Activity
     images: Images
     intake: Intake
     sockets: Sockets
@@ -223,6 +228,8 @@ async def running(settings: Settings, *, worker: int = 0) -> AsyncIterator[Node]
                 house.bus,
                 house.feed,
                 house.dispatcher,
+                house.presence,
+                house.activity,
                 house.images,
                 house.intake,
                 house.sockets,
@@ -240,7 +247,7 @@ class _House:
     _metrics_runner: web.AppRunner | None = None
     _watch: asyncio.Task[None] | None = None
 
-    def __init__(self, settings: Settings, worker: int) -> None:
+    def __init__(self, settings: Settings, worker: int) -> None:  # noqa: PLR0915 (what depends on what, in order)
         self._settings, self._worker = settings, worker
         self._tokens = Tokens(settings.auth)
         self._registry = handlers.registry()
@@ -271,9 +278,11 @@ class _House:
             self._sweeper,
         )
         self.intake = Intake(self._store, self.images, self._sweeper)
-        self._entrance = Entrance(
-            settings, Lobby(self.dispatcher, self._tokens, hub, self.feed), self._teller, turn
-        )
+        self.presence = Presence(settings, MemoryBoard(), hub)
+        self.feed.on_move(self.presence.followers.moved)
+        self.activity = Activity(settings.limits, hub)
+        lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed, self.presence, self.activity)
+        self._entrance = Entrance(settings, lobby, self._teller, turn)
         self.sockets = Sockets(settings, self._entrance, self.bus)
         self._plain = Plain(self._entrance)
         self._readiness = Readiness()
@@ -387,6 +396,8 @@ class _House:
         await asyncio.gather(self.sockets.close(), self._plain.close())
         self._entrance.watch.wheel.stop()
         await self._settle()
+        await self.presence.close()
+        self.activity.close()
         if self._watch is not None:
             self._watch.cancel()
         self.feed.close()

@@ -432,7 +432,8 @@ class UsersSettings(Section):
     refused."""
     directory: Literal["role", "everyone", "contacts", "nobody"] = "role"
     """Whom the directory shows: role (agents see everyone, clients the people they share a
-    conversation with), everyone, contacts or nobody."""
+    conversation with), everyone, contacts or nobody. The presence of people one shares a
+    conversation with is seen in any case, that of others if they are shown here."""
 
 
 class LogSettings(Section):
@@ -561,6 +562,10 @@ class LimitsSettings(Section):
     """The seconds for which a node vouches that somebody is there."""
     presence_away_s: Count = 300
     """The seconds without activity after which somebody is away."""
+    presence_ids: Count = 200
+    """The people one request may subscribe to."""
+    presence_subscriptions: Count = 500
+    """The people one connection may be subscribed to, since each of them is remembered for it."""
     send_rate: OrNone = 10
     """The messages a person may send per second, in the long run; 0 sets no limit."""
     send_burst: Count = 30
@@ -614,6 +619,7 @@ class LimitsSettings(Section):
             ("event_bytes", "sync_bytes"),
             ("sync_bytes", "output_bytes"),
             ("typing_interval_ms", "typing_expiry_ms"),
+            ("presence_ids", "presence_subscriptions"),
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(

@@ -4,10 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from server.config import Settings
-from server.schemas.values import KEY_HOLDER, ConversationType, MembershipRole, UserRole
+from server.schemas.values import (
+    KEY_HOLDER,
+    ConversationType,
+    MembershipRole,
+    OwnStatus,
+    UserRole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,18 @@ class Connection(Protocol):
 
     async def renew(self, token: str) -> int:
         """Let the connection live until this token expires and return when, in milliseconds."""
+
+    async def follow(self, user_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Hear how these people are from now on; return how they are now.
+
+        Raises `ValidationFailedError` when they are too many.
+        """
+
+    def unfollow(self, user_ids: Sequence[str]) -> None:
+        """Hear no more of these people."""
+
+    def appear(self, status: OwnStatus) -> None:
+        """Learn what the person has said of themselves, which is stored already."""
 
 
 class Call(NamedTuple):

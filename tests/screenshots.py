@@ -10,11 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
+
 from server import app, auth, demo, logs
 from server.config import Settings
 from server.schemas.values import UserRole
 from tests import chromium, views
 from tests.browser import DESK, PHONE, BrowserError, Window, Windows, expect, windows
+from tests.people import Person, Town
 from tests.reader import Reader
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -40,13 +43,26 @@ async def _main(target: Path, names: list[str]) -> int:
                 "limits": {"send_rate": 0, "event_rate": 0},
             }
         )
-        async with app.running(settings) as node, windows(chromium.unpacked(home)) as browser:
+        async with (
+            app.running(settings) as node,
+            aiohttp.ClientSession() as http,
+            windows(chromium.unpacked(home)) as browser,
+        ):
             await demo.fill(node.dispatcher, node.intake)
+            await company(Town(settings, f"http://127.0.0.1:{node.port}", http))
             missed = 0
             for view in wanted:
                 for size in SIZES:
                     missed += not await _take(browser, settings, node.port, view, size, target)
     return 1 if missed else 0
+
+
+async def company(town: Town) -> None:
+    """Let two people of the demo be there, one of them away."""
+    for user_id, status in (("hugo", "active"), ("camille", "away")):
+        device = await Person(town, user_id, token=token(town.settings, user_id)).connects()
+        await device.asks("presence:set", status=status)
+        device.is_checked = False
 
 
 async def _take(

@@ -40,6 +40,28 @@ async def test_two_people_talk_and_see_each_other_write_and_read(
     await his.sees_mark("Yes", "Read")
 
 
+async def test_who_is_there_is_seen_and_who_hides_is_not(
+    readers: Readers, ada: Person, bob: Person
+) -> None:
+    await ada.creates("direct", bob)
+    hers = await readers.of(ada)
+    await hers.opens("Bob")
+    await expect(hers.main.get_by_text("Active now")).not_to_be_attached()
+
+    his = await readers.of(bob)
+    await expect(hers.main.get_by_text("Active now")).to_be_visible()
+    await expect(hers.row("Bob").get_by_text("Active now")).to_be_attached()
+
+    await his.opens_account()
+    await his.picks("Be seen by nobody")
+    await expect(hers.main.get_by_text("Last here")).to_be_visible()
+    await expect(hers.row("Bob").get_by_text("Active now")).not_to_be_attached()
+
+    await his.opens_account()
+    await his.picks("Be seen by nobody")
+    await expect(hers.main.get_by_text("Active now")).to_be_visible()
+
+
 async def test_a_message_is_changed_and_taken_back(
     readers: Readers, ada: Person, bob: Person
 ) -> None:

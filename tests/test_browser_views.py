@@ -67,6 +67,7 @@ async def _flaws(window: Window, name: str, size: str, source: str) -> list[str]
 @pytest.mark.parametrize("size", screenshots.SIZES)
 async def test_everybody_can_use_every_view(town: Town, readers: Readers, size: str) -> None:
     await demo.fill(town.node.dispatcher, town.node.intake)
+    await screenshots.company(town)
     source = chromium.AXE.read_text("utf-8")
     flaws = []
     for person, seen in groupby(sorted(views.ALL, key=_who), _who):

@@ -25,6 +25,22 @@ async def test_people_talk_through_the_module_and_an_outsider_sees_nothing(
 
 
 @pytest.mark.one_database
+@pytest.mark.settings(limits={"presence_ids": 2, "presence_subscriptions": 4})
+async def test_the_module_knows_who_is_there_and_lets_go_whom_nobody_looks_at(
+    town: Town, ada: Person, bob: Person
+) -> None:
+    report = await ran("client_presence.mjs", town.url, ada.token, bob.token)
+
+    assert report["last"] is not None
+    assert report == {
+        "followed": ["before", "nobody", "bob", "ada"],
+        "shown": ["invisible", "active"],
+        "last": report["last"],
+        "nobody": {"user_id": "nobody", "status": "offline", "last_active_at": None},
+    }
+
+
+@pytest.mark.one_database
 async def test_after_a_busy_day_on_bad_wires_every_device_believes_what_a_fresh_fetch_says(
     town: Town, ada: Person, bob: Person, cleo: Person, dan: Person
 ) -> None:

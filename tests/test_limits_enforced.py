@@ -60,12 +60,18 @@ HELD = {
     "send_burst": "test_limits_enforced.py::test_a_person_sends_so_many_messages_at_once",
     "attachment_bytes": "test_uploads_alone.py::test_a_file_is_cut_off_where_it_grows_too_large",
     "attachments_per_message": "test_uploads_send.py::test_a_message_takes_so_many_files",
+    "presence_away_s": "test_presence.py::test_who_does_nothing_is_away_until_they_do_something",
+    "presence_ids": (
+        "test_presence.py::test_too_many_people_are_refused_and_none_of_them_is_followed"
+    ),
+    "presence_subscriptions": (
+        "test_presence.py::test_too_many_people_are_refused_and_none_of_them_is_followed"
+    ),
     "image_pixels": "test_uploads_alone.py::test_an_image_has_so_many_pixels",
 }
 
 NOT_BUILT = {
     "presence_lease_s",
-    "presence_away_s",
 }
 
 

@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from tortoise.connection import get_connection
 
+from server.actions import recency
+from server.models import sql
 from tests.people import Person, Town
 
 
@@ -15,6 +18,21 @@ async def unread(person: Person, talk: dict[str, Any]) -> int:
 async def total(person: Person) -> tuple[int, int]:
     counters = await person.get("me/unread/")
     return counters["total"], counters["conversations"]
+
+
+async def copied() -> None:
+    """Let everything be copied that was said or read until now."""
+    copier = recency._RECENCIES[get_connection("default")]
+    while copier.noted():
+        await copier._begin()
+
+
+async def behind(user_id: str) -> set[str]:
+    """Return the conversations in which something is said to be unread."""
+    rows = await sql.fetch(
+        "SELECT conversation_id FROM participants WHERE user_id = $1 AND is_behind", user_id
+    )
+    return {row["conversation_id"] for row in rows}
 
 
 async def test_only_what_others_said_after_the_mark_is_unread(ada: Person, bob: Person) -> None:
@@ -139,3 +157,81 @@ async def test_numbers_may_be_read_between_messages_and_lines_alike(
         path = f"conversations/{talk['id']}/mark_read/"
         expected[seq] = left
         assert (await bob.post(path, {"up_to_seq": seq}))["unread_count"] == left
+
+
+async def test_a_counter_is_exact_whatever_is_copied_already(
+    ada: Person, bob: Person, cleo: Person
+) -> None:
+    talks = [await ada.creates("group", bob, cleo) for _ in range(3)]
+    assert await total(bob) == (0, 0)
+
+    for talk in talks:
+        await ada.says(talk, "Hello")
+    assert await total(bob) == (3, 3)
+    await copied()
+    assert await total(bob) == (3, 3)
+    assert await behind("bob") == await behind("cleo") == {talk["id"] for talk in talks}
+    assert await behind("ada") == set()
+
+    # Some are copied, one has moved since, one was read.
+    await ada.says(talks[0], "Are you there?")
+    await bob.post(f"conversations/{talks[1]['id']}/mark_read/")
+    assert await total(bob) == (3, 2)
+    await copied()
+    assert await total(bob) == (3, 2)
+    assert await behind("bob") == {talks[0]["id"], talks[2]["id"]}
+    await bob.says(talks[2], "I am")
+    assert await total(bob) == (2, 1)
+    await copied()
+    assert await total(bob) == (2, 1)
+    assert await behind("bob") == {talks[0]["id"]}
+
+
+async def test_too_many_new_things_to_name_are_counted_all_the_same(
+    ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recency, "MERGED", 1)
+    talks = [await ada.creates("group", bob) for _ in range(3)]
+    await copied()
+    for talk in talks:
+        await ada.says(talk, "Hello")
+    assert len(recency.noted()) > 1
+
+    assert await total(bob) == (3, 3)
+    assert (await bob.connects()).ready["unread_total"] == 3
+
+
+@pytest.mark.settings(limits={"broadcast_members": 2})
+async def test_large_conversations_are_counted_without_a_copy(
+    ada: Person, bob: Person, cleo: Person
+) -> None:
+    large = await ada.creates("group", bob, cleo)
+    await ada.says(large, "Hello")
+    await copied()
+
+    assert await total(bob) == (1, 1)
+    await bob.post(f"conversations/{large['id']}/mark_read/")
+    assert await total(bob) == (0, 0)
+
+
+@pytest.mark.settings(limits={"unread_max": 2})
+async def test_behind_in_very_many_conversations_is_more(
+    ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recency, "MERGED", 0)
+    talks = [await ada.creates("group", bob) for _ in range(5)]
+    for talk in talks:
+        await ada.says(talk, "Hello")
+
+    assert await total(bob) == (3, 3)
+    await copied()
+    assert await total(bob) == (3, 3)
+    his = await bob.connects()
+    assert his.ready["unread_total"] == 3
+    await his.close()
+
+    for talk in talks[:4]:
+        await bob.post(f"conversations/{talk['id']}/mark_read/")
+    assert await total(bob) == (1, 1)
+    await copied()
+    assert await total(bob) == (1, 1)

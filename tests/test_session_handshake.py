@@ -111,8 +111,8 @@ async def test_the_hello_says_everything_there_is_to_know(
         },
         "protocol": 1,
         "features": [
-            *("sync", "receipts", "typing", "edit", "delete", "archive", "members"),
-            "uploads",
+            *("sync", "receipts", "typing", "presence", "edit", "delete", "archive"),
+            *("members", "uploads"),
         ],
         "limits": town.settings.limits.to_wire(),
         "joined": {talk["id"]: said["event_seq"]},

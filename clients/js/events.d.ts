@@ -110,6 +110,16 @@ export interface ConversationRemoved {
   reason: 'left' | 'removed';
 }
 
+/** Something was said in a conversation of yours that this connection does not hear. */
+export interface ConversationStirred {
+  conversation_id: string;
+  last_seq: number;
+  /** The conversation's head. */
+  event_seq: number;
+  /** Null when the last message was deleted, or hidden by you. */
+  preview: Preview | null;
+}
+
 /** Who talks to whom. */
 export type ConversationType = 'direct' | 'group' | 'client_agent' | 'agent_agent';
 
@@ -434,6 +444,9 @@ export interface MyUpdated {
 export interface Nothing {
 }
 
+/** How a person says they are: `active` or `away` on this device, `invisible` on all. */
+export type OwnStatus = 'active' | 'away' | 'invisible';
+
 /** A person's membership; it stays as a row when the person has left. */
 export interface Participant {
   user: User;
@@ -501,6 +514,53 @@ export interface Person {
   name: string;
   avatar_url: string | null;
   role: UserRole | null;
+}
+
+/** How one person is; `last_active_at` is null while active, and when nothing is known. */
+export interface Presence {
+  user_id: string;
+  status: PresenceStatus;
+  last_active_at: string | null;
+}
+
+/** Somebody to whom this connection subscribed came, went, or is away. */
+export interface PresenceChanged {
+  user_id: string;
+  status: PresenceStatus;
+  /** Null while they are active, and when nothing is known. */
+  last_active_at: string | null;
+}
+
+/** How the caller is. */
+export interface PresenceSet {
+  status: OwnStatus;
+}
+
+/** How a person is; only they themselves see that they are `invisible`. */
+export type PresenceStatus = 'active' | 'away' | 'offline' | 'invisible';
+
+/** People whose presence the caller's connection wants to hear of. */
+export interface PresenceSubscribe {
+  user_ids: string[];
+}
+
+/** People whose presence the caller's connection has heard enough of. */
+export interface PresenceUnsubscribe {
+  user_ids: string[];
+}
+
+/** How people are, in the order in which they were named. */
+export interface Presences {
+  presence: Presence[];
+}
+
+/** The last message of a conversation in a line; the excerpt of files alone is empty. */
+export interface Preview {
+  seq: number;
+  sender: Person;
+  type: MessageType;
+  excerpt: string;
+  created_at: string;
 }
 
 /** A profile, written by the embedding backend. */
@@ -711,6 +771,10 @@ export interface SessionReady {
     presence_lease_s: number;
     /** The seconds without activity after which somebody is away. */
     presence_away_s: number;
+    /** The people one request may subscribe to. */
+    presence_ids: number;
+    /** The people one connection may be subscribed to, since each of them is remembered for it. */
+    presence_subscriptions: number;
     /** The messages a person may send per second, in the long run; 0 sets no limit. */
     send_rate: number;
     /** The messages a person may send at once after a pause. */
@@ -781,6 +845,11 @@ export interface SignedFile {
 export interface SignedFiles {
   urls: Record<string, SignedFile>;
   expires_at: string;
+}
+
+/** How the caller is for others from now on, or that they are seen by nobody. */
+export interface StatusAnswer {
+  status: OwnStatus;
 }
 
 /** Everything that changed after the caller's cursors, in its present form. */
@@ -1029,6 +1098,11 @@ export interface ServerToClientEvents {
    */
   'my:unread': (data: UnreadChanged) => void;
   /**
+   * Something was said in a conversation of yours that this connection does not hear. Without a number: what it says is
+   * in answers too. Heard by the person's devices.
+   */
+  'conversation:activity': (data: ConversationStirred) => void;
+  /**
    * A person's devices have everything up to here. Without a number: what it says is in answers too. Heard by everybody
    * in the conversation.
    */
@@ -1048,6 +1122,11 @@ export interface ServerToClientEvents {
    * answers too. Heard by everybody in the conversation.
    */
   'typing:stopped': (data: TypingStopped) => void;
+  /**
+   * Somebody to whom this connection subscribed came, went, or is away. Without a number: what it says is in answers
+   * too. Heard by connections that subscribed to the person.
+   */
+  'presence:changed': (data: PresenceChanged) => void;
   /**
    * Somebody in one of your conversations, or you, has a new profile. Without a number: what it says is in answers too.
    * Heard by everybody in the conversation and the person's devices.
@@ -1089,6 +1168,12 @@ export interface ClientToServerEvents {
   'typing:start': (data: TypingStart, done: (answer: Answer<Nothing>) => void) => void;
   /** The caller stopped preparing a message. Asked by: owner, admin, member. */
   'typing:stop': (data: TypingStop, done: (answer: Answer<Nothing>) => void) => void;
+  /** People whose presence the caller's connection wants to hear of. */
+  'presence:subscribe': (data: PresenceSubscribe, done: (answer: Answer<Presences>) => void) => void;
+  /** People whose presence the caller's connection has heard enough of. */
+  'presence:unsubscribe': (data: PresenceUnsubscribe, done: (answer: Answer<Presences>) => void) => void;
+  /** How the caller is. */
+  'presence:set': (data: PresenceSet, done: (answer: Answer<StatusAnswer>) => void) => void;
   /** Addresses of files that need no token for a few minutes; others than readable ones miss. */
   'file:sign': (data: SignFiles, done: (answer: Answer<SignedFiles>) => void) => void;
 }

@@ -12,6 +12,8 @@ import type {
   My,
   Participant,
   Person,
+  Presence,
+  PresenceSet,
   RoomConversation,
   RoomMessage,
   SearchPage,
@@ -21,8 +23,8 @@ import type {
   User,
 } from './events.js';
 
-export type { Attachment, CreateConversation, Message, MembershipRole, My, Participant, Person, RoomConversation };
-export type { RoomMessage, SearchPage, User };
+export type { Attachment, CreateConversation, Message, MembershipRole, My, Participant, Person, Presence };
+export type { RoomConversation, RoomMessage, SearchPage, User };
 
 type Requests = keyof ClientToServerEvents;
 type DataOf<Name extends Requests> = Parameters<ClientToServerEvents[Name]>[0];
@@ -90,6 +92,7 @@ export interface PalabreEvents {
   status: { status: Status; error: PalabreError | null };
   ready: { again: boolean };
   change: { ids: Set<string | null> };
+  presence: { ids: Set<string> };
   message: { message: RoomMessage };
   sent: { message: KnownMessage };
   failed: { entry: OutboxEntry };
@@ -282,6 +285,20 @@ export class Palabre extends EventTarget {
   read(conversationId: string, upToSeq: number): void;
   /** This person is writing, or has stopped. */
   typing(conversationId: string, isTyping: boolean): void;
+
+  // Presence
+
+  /**
+   * Know how these people are from now on. Name whoever is shown, as often as you like; beyond what the server allows,
+   * those who were named longest ago are let go.
+   */
+  follow(userIds: Iterable<string>): void;
+  /** How somebody is who is followed, or oneself; null while nothing is known. */
+  presenceOf(userId: string): Presence | null;
+  /** `active` or `away` on this device; `invisible` on all, until one of them says `active`. */
+  setStatus(status: PresenceSet['status']): Promise<PresenceSet['status']>;
+  /** The person touches this device: call it as often as you like, it says `active` when it was away. */
+  stir(): void;
 
   // Files
 

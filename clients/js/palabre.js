@@ -6,6 +6,7 @@ import { Files } from './palabre/files.js';
 import { Http } from './palabre/http.js';
 import { Outbox } from './palabre/outbox.js';
 import { Pages } from './palabre/pages.js';
+import { Presence } from './palabre/presence.js';
 import { Receipts } from './palabre/receipts.js';
 import { Store } from './palabre/store.js';
 import { Token } from './palabre/token.js';
@@ -29,6 +30,7 @@ const JOINED = 200;
  *   status   {status, error}   idle, connecting, online, reconnecting, closed
  *   ready    {again}           connected and caught up; `again` when it was connected before
  *   change   {ids}             these conversations look different now; null among them: the unread total
+ *   presence {ids}             of these people it is known anew how they are: `presenceOf(id)`
  *   message  {message}         somebody else's message just arrived
  *   sent     {message}         the server has stored a message of the outbox
  *   failed   {entry}           the server has refused one
@@ -46,6 +48,7 @@ export class Palabre extends EventTarget {
   #files;
   #outbox;
   #pages;
+  #presence;
   #receipts;
   #typing;
   #wasReady = false;
@@ -77,6 +80,12 @@ export class Palabre extends EventTarget {
     this.#pages = new Pages({ store, catchUp: this.#catchUp, connection: this.#connection, http: this.#http });
     this.#files = new Files({ http: this.#http, now: () => this.now(), limits: () => store.limits });
     this.#receipts = new Receipts({ request, onRead: (id, answer) => this.#tookRead(id, answer) });
+    this.#presence = new Presence({
+      request,
+      limits: () => store.limits,
+      me: () => store.me?.id,
+      changed: (ids) => this.#emit('presence', { ids }),
+    });
     this.#typing = new Typing({ tell: (event, payload) => this.#connection.hint(event, payload), changed });
     this.#outbox = new Outbox({
       deliver: (payload) => this.#deliver(payload),
@@ -89,7 +98,9 @@ export class Palabre extends EventTarget {
       catchUp: this.#catchUp,
       outbox: this.#outbox,
       typing: this.#typing,
+      presence: this.#presence,
       meet: (id) => this.#pages.meet(id),
+      refresh: () => this.list({ fromStart: true }),
       touch: changed,
       emit: (type, detail) => this.#emit(type, detail),
       comeAgain: (delayMs) => this.#connection.comeAgain(delayMs),
@@ -239,6 +250,24 @@ export class Palabre extends EventTarget {
     else this.#typing.stop(conversationId);
   }
 
+  // Presence
+
+  follow(userIds) {
+    this.#presence.follow(userIds);
+  }
+
+  presenceOf(userId) {
+    return this.#presence.of(userId);
+  }
+
+  setStatus(status) {
+    return this.#presence.set(status);
+  }
+
+  stir() {
+    this.#presence.stir();
+  }
+
   // Files
 
   upload(file, options) {
@@ -357,6 +386,7 @@ export class Palabre extends EventTarget {
     if (this.store.cursor.behind) this.#catchUp.wantPersonal();
     this.#outbox.open(this.me.id);
     this.#receipts.open();
+    if (this.store.features.includes('presence')) this.#presence.open();
     this.#announceReady();
   }
 
@@ -373,12 +403,14 @@ export class Palabre extends EventTarget {
     this.#pages.forget();
     this.#catchUp.forget();
     this.#receipts.forget();
+    this.#presence.forget();
     this.#files.forget();
   }
 
   #lost() {
     this.#outbox.close();
     this.#receipts.close();
+    this.#presence.close();
     this.#feed.lost();
   }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from server.actions import views
+from server.actions import recency, views
 from server.clock import now_ms
 from server.config import LimitsSettings
 from server.models import sql
@@ -68,11 +68,19 @@ class Arrivals:
         return [_arrival(row, one["named"]) for row, one in zip(rows, asked, strict=True)]
 
     async def _read_standings(self, asked: list[dict[str, Any]]) -> list[tuple[Heads, int]]:
-        rows = await sql.read(_standings(), orjson.dumps(asked).decode(), now_ms())
-        most = self._limits.unread_max
+        most, noted = self._limits.unread_max, recency.noted()
+        values: list[Any] = [orjson.dumps(asked).decode(), now_ms()]
+        if len(noted) > recency.MERGED:
+            unread = views.unread_in_all("u.id")
+        else:
+            # The seats too: what their heads hold already is told nobody again.
+            seats = sql.member("k", "seats")
+            unread = views.unread_total("u.id", seats, "$3", unread_max=most)
+            values.append(sql.texts(noted))
+        rows = await sql.read(_standings(unread), *values)
         return [
-            (Heads(epoch, user_seq or 0, _numbers(heads)), views.capped(int(unread), most))
-            for user_seq, epoch, unread, heads in rows
+            (Heads(epoch, user_seq or 0, _numbers(heads)), views.capped(int(total), most))
+            for user_seq, epoch, total, heads in rows
         ]
 
 
@@ -123,8 +131,11 @@ def _people() -> str:
     )
 
 
-def _standings() -> str:
-    """Return a row for each person in `$1`, in that order, at the time `$2`."""
+def _standings(unread: str) -> str:
+    """Return a row for each person in `$1`, in that order, at the time `$2`.
+
+    `unread` counts what a person has not read.
+    """
     mine = (
         "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
         "WHERE p.user_id = u.id AND p.is_active AND"
@@ -135,7 +146,7 @@ def _standings() -> str:
     )
     return (
         "SELECT u.user_seq, (SELECT value FROM installation WHERE key = 'epoch') AS epoch, "
-        f"(SELECT t.total FROM ({views.unread_of('u.id')}) t) AS unread, "
+        f"(SELECT t.total FROM ({unread}) t) AS unread, "
         f"{sql.joined(_PAIR, heads, order='h.id')} AS heads "
         f"FROM {sql.members('$1', 'k')} LEFT JOIN users u ON u.id = {sql.member('k', 'id')} "
         f"ORDER BY {sql.place('k')}"

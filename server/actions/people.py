@@ -239,13 +239,16 @@ async def find(call: Call, request: ListUsers) -> Outcome:
     return Outcome({"results": [user(row) for row in rows]})
 
 
+def sees_everyone(caller: Caller, directory: str) -> bool:
+    """Return whether `users.directory` lets somebody see people they share nothing with."""
+    by_role = directory == "role" and caller.role in _SEES_EVERYONE
+    return directory == "everyone" or by_role or caller.is_service
+
+
 def _circle(call: Call) -> str:
     """Return the condition on `u` that `users.directory` puts on this caller."""
     directory = call.settings.users.directory
-    sees_all = directory == "everyone" or (
-        directory == "role" and call.caller.role in _SEES_EVERYONE
-    )
-    if sees_all or call.caller.is_service:
+    if sees_everyone(call.caller, directory):
         return "1 = 1"
     if directory == "nobody":
         return "1 = 0"

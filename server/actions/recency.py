@@ -1,9 +1,10 @@
-"""When something was last said in a conversation, copied to its members behind the send.
+"""When something was last said, and who has not read it, copied to members behind the send.
 
 A person's list is read in this order from an index of their memberships, which costs the same with
 ten conversations and ten thousand. What has not been copied yet is known here and merged into the
 list; a crash in between is mended when the server starts. A membership without a copy is looked up
 in its conversation: new ones, and those of conversations with more members than are written to.
+In the same way a counter looks only at memberships that are said to be behind, or not yet copied.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ MERGED = 200
 
 _AT_ONCE = 500
 _PAUSE_S = 0.02
-_MOVES = frozenset({"message:created", "participant:added", "participant:removed"})
+_MOVES = frozenset({"message:created", "participant:added", "participant:removed", "receipt:read"})
 
 if TYPE_CHECKING:
     from tortoise.backends.base.client import BaseDBAsyncClient
@@ -54,18 +55,22 @@ class Recency:
         self._mending = asyncio.get_running_loop().create_task(self._mend())
 
     def notice(self, event: Event) -> None:
-        """Note a conversation in which something happened that moves it up, or its members."""
+        """Note a conversation in which something moves it up, or its members, or what they read."""
         if event.name in _MOVES and event.room is Room.CONVERSATION:
             self._moved[event.target] = None
             if self._timer is None:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(COPY_AFTER_S, self._begin)
 
+    def noted(self) -> list[str]:
+        """Return the conversations whose copies may be old, however many they are."""
+        return [*self._going, *self._moved]
+
     async def pending(self) -> list[str]:
         """Return the conversations whose copies may be old; copies first if they are many."""
         if len(self._moved) + len(self._going) > MERGED:
             await asyncio.shield(self._begin())
-        return [*self._going, *self._moved]
+        return self.noted()
 
     def _begin(self) -> "asyncio.Task[None]":
         """Return the copying under way, which is started if there is none."""
@@ -138,25 +143,34 @@ async def pending() -> list[str]:
     return [] if present is None else await present.pending()
 
 
+def noted() -> list[str]:
+    """Return the conversations whose copies may be old; for within transactions."""
+    present = _RECENCIES.get(get_connection("default"))
+    return [] if present is None else present.noted()
+
+
 @journal.transaction
 async def copy(conversation_ids: Sequence[str], largest: int) -> list[str]:
-    """Copy when something was last said to the members, and return the conversations left over.
+    """Copy to the members what is known behind a send; return the conversations left over.
 
     Rows that somebody holds are left over, because waiting for one while holding another is how
     transactions come to wait for each other.
     """
     listed = sql.texts(conversation_ids)
-    wanted = "CASE WHEN c.participants_count <= $2 THEN c.last_activity_at END"
+    at = "CASE WHEN c.participants_count <= $2 THEN c.last_activity_at END"
+    behind = "CASE WHEN c.participants_count <= $2 THEN c.countable > p.read_countable END"
     other = "IS NOT" if sql.dialect() == "sqlite" else "IS DISTINCT FROM"
     differing = (
         "FROM participants p JOIN conversations c ON c.id = p.conversation_id "
-        f"WHERE p.conversation_id IN {sql.each('$1')} AND p.last_activity_at {other} {wanted}"
+        f"WHERE p.conversation_id IN {sql.each('$1')} "
+        f"AND (p.last_activity_at {other} {at} OR p.is_behind {other} ({behind}))"
     )
     held = "" if sql.dialect() == "sqlite" else " ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED"
+    own = "FROM conversations c WHERE c.id = p.conversation_id"
     await sql.execute(
-        f"UPDATE participants SET last_activity_at = (SELECT {wanted} FROM conversations c "
-        "WHERE c.id = participants.conversation_id) "
-        f"WHERE id IN (SELECT p.id {differing}{held})",
+        f"UPDATE participants AS p SET last_activity_at = (SELECT {at} {own}), "
+        f"is_behind = (SELECT {behind} {own}) "
+        f"WHERE p.id IN (SELECT p.id {differing}{held})",
         listed,
         largest,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from server import journal
-from server.actions import views
+from server.actions import recency, views
 from server.actions.arrivals import Heads
 from server.clock import now_ms
 from server.models import shapes, sql
@@ -94,7 +94,8 @@ async def _look(call: Call, request: Sync, seats: Sequence[str], after: int) -> 
     values: list[Any] = [call.caller.user_id, now_ms(), sql.texts(seats), after]
     values += [sql.texts(list(request.cursors)), limits.broadcast_members]
     values += [-1 if request.user_seq is None else request.user_seq, request.epoch or ""]
-    rows = await sql.together(values, *_STANDING, _heads(), *_asked())
+    unread_of = _unread(values, limits.unread_max)
+    rows = await sql.together(values, _STANDING, unread_of, _heads(), *_asked())
     standing, unread, heads = rows[0][0], rows[1][0], rows[2]
     found = Heads(
         epoch=standing["epoch"],
@@ -112,6 +113,15 @@ async def _look(call: Call, request: Sync, seats: Sequence[str], after: int) -> 
     )
 
 
+def _unread(values: list[Any], unread_max: int) -> str:
+    """Return what counts the unread messages, exact for all whose heads are read with it."""
+    noted = recency.noted()
+    if len(noted) > recency.MERGED:
+        return views.unread_in_all("$1")
+    values.append(sql.texts(noted))
+    return views.unread_total("$1", "$3", "$5", f"${len(values)}", unread_max=unread_max)
+
+
 def _list(items: str | None) -> orjson.Fragment:
     """Return the list of what the database wrote as JSON."""
     return orjson.Fragment(f"[{items or ''}]")
@@ -119,11 +129,8 @@ def _list(items: str | None) -> orjson.Fragment:
 
 # `$1` is the person, `$2` the time.
 _STANDING = (
-    (
-        "SELECT u.user_seq, i.value AS epoch FROM users u JOIN installation i ON i.key = 'epoch' "
-        "WHERE u.id = $1"
-    ),
-    views.UNREAD_TOTALS,
+    "SELECT u.user_seq, i.value AS epoch FROM users u JOIN installation i ON i.key = 'epoch' "
+    "WHERE u.id = $1"
 )
 
 

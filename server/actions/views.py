@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from server.actions import attachments
+from server.actions import attachments, recency
 from server.clock import now_ms, to_text
 from server.errors import NotFoundError
 from server.models import sql
@@ -382,30 +382,73 @@ async def profiles(conversation_ids: Sequence[str], *, limit: int) -> list[dict[
 
 
 _UNREAD_NOW = f"CASE WHEN c.countable > p.read_countable THEN {UNREAD} ELSE 0 END"
+_BEHIND = "(p.is_behind IS NOT FALSE OR p.marked_unread)"
 
 
-def unread_of(person: str) -> str:
-    """Return the unread messages and conversations of a person at the time `$2`: one row.
+_MESSAGES = "COALESCE(SUM(k.unread), 0)"
+_CONVERSATIONS = "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0)"
 
-    Archived conversations do not count.
+
+def unread_in_all(person: str) -> str:
+    """Return what counts unread messages and conversations of a person at the time `$2`."""
+    mine = _unread_rows(f"SELECT p.id {_among(person)}")
+    return f"SELECT {_MESSAGES} AS total, {_CONVERSATIONS} AS waiting {mine}"
+
+
+def unread_total(person: str, *listed: str, unread_max: int) -> str:
+    """Return what counts the messages by looking at what is said to be unread, and at these lists.
+
+    They name conversations in which something may be unread without its being said yet. Of somebody
+    who is behind in twice as many conversations as are counted exactly, whatever is not said yet,
+    it only says that there are more.
     """
-    return (
-        "SELECT COALESCE(SUM(k.unread), 0) AS total, "
-        "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0) AS waiting "
-        f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked FROM participants p "
-        "JOIN conversations c ON c.id = p.conversation_id "
-        f"WHERE p.user_id = {person} AND p.is_active "
-        f"AND (c.countable > p.read_countable OR p.marked_unread) AND NOT {ARCHIVED}) k"
+    return f"SELECT {_unread(_MESSAGES, person, *listed, unread_max=unread_max)} AS total"
+
+
+def unread_totals_of(person: str, *listed: str, unread_max: int) -> str:
+    """Return what counts messages and conversations in the same way."""
+    total, waiting = (
+        _unread(what, person, *listed, unread_max=unread_max)
+        for what in (_MESSAGES, _CONVERSATIONS)
     )
+    return f"SELECT {total} AS total, {waiting} AS waiting"
 
 
-UNREAD_TOTALS = unread_of("$1")
+def _among(person: str) -> str:
+    return f"FROM participants p WHERE p.user_id = {person} AND p.is_active"
+
+
+def _unread(what: str, person: str, *listed: str, unread_max: int) -> str:
+    ids = f"SELECT p.id {_among(person)}"
+    named = [f"UNION {ids} AND p.conversation_id IN {sql.each(place)}" for place in listed]
+    most = 2 * unread_max + recency.MERGED
+    surely = (
+        f"(SELECT COUNT(*) FROM (SELECT 1 {_among(person)} AND {_BEHIND} AND p.is_behind "
+        f"AND p.archived_countable IS NULL LIMIT {most + 1}) s) > {most}"
+    )
+    counted = f"SELECT {what} {_unread_rows(' '.join([f'{ids} AND {_BEHIND}', *named]))}"
+    return f"CASE WHEN {surely} THEN {unread_max + 1} ELSE ({counted}) END"
+
+
+def _unread_rows(ids: str) -> str:
+    """Return what is unread in these memberships, without archived ones: a table `k`."""
+    return (
+        f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked FROM ({ids}) i "
+        "JOIN participants p ON p.id = i.id JOIN conversations c ON c.id = p.conversation_id "
+        f"WHERE (c.countable > p.read_countable OR p.marked_unread) AND NOT {ARCHIVED}) k"
+    )
 
 
 async def unread_totals(user_id: str, *, unread_max: int) -> tuple[int, int]:
     """Return a person's unread messages and conversations, without archived ones."""
-    rows = await sql.fetch(UNREAD_TOTALS, user_id, now_ms())
-    return capped(int(rows[0]["total"]), unread_max), int(rows[0]["waiting"])
+    noted = recency.noted()
+    if len(noted) > recency.MERGED:
+        rows = await sql.fetch(unread_in_all("$1"), user_id, now_ms())
+    else:
+        statement = unread_totals_of("$1", "$3", unread_max=unread_max)
+        rows = await sql.fetch(statement, user_id, now_ms(), sql.texts(noted))
+    total, waiting = int(rows[0]["total"]), int(rows[0]["waiting"])
+    return capped(total, unread_max), capped(waiting, unread_max)
 
 
 async def page_of_members(

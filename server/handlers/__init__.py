@@ -9,6 +9,7 @@ from server.handlers import (
     messages,
     participants,
     people,
+    presence,
     receipts,
     sync,
     typing,
@@ -21,6 +22,7 @@ _ALL: tuple[tuple[Request, ...], ...] = (  # type: ignore[type-arg]
     messages.REQUESTS,
     receipts.REQUESTS,
     typing.REQUESTS,
+    presence.REQUESTS,
     files.REQUESTS,
     people.REQUESTS,
 )

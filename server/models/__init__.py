@@ -6,6 +6,7 @@ from server.models.installation import Installation
 from server.models.key import ServerKey
 from server.models.message import HiddenMessage, Message, MessageVersion
 from server.models.participant import Participant
+from server.models.presence import Presence
 from server.models.user import User
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Message",
     "MessageVersion",
     "Participant",
+    "Presence",
     "ServerKey",
     "User",
 ]

@@ -36,6 +36,8 @@ class Participant(Table):
     marked_unread = fields.BooleanField(default=False)
     # When something was last said, copied behind the send; null: only the conversation knows.
     last_activity_at = fields.BigIntField(null=True)
+    # Whether something was said that they have not read, copied likewise; null: it may be.
+    is_behind = fields.BooleanField(null=True)
 
     class Meta(Model.Meta):
         """Where it is stored."""

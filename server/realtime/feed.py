@@ -49,6 +49,11 @@ class Feed:
         self._mender = Mender(settings, hub, self._seats, self)
         self._epochs = Epochs(hub, self._lines, self.advance)
         self._heads = Heads(self._lines, self._epochs, self.advance)
+        self._on_move: Callable[[str], object] | None = None
+
+    def on_move(self, listener: Callable[[str], object]) -> None:
+        """Let somebody know of people here who came into a conversation or went out of one."""
+        self._on_move = listener
 
     async def open(self) -> None:
         """Learn which life of the database this is."""
@@ -211,6 +216,10 @@ class Feed:
             self._came_in(event.target, event.data["conversation"], event.data["event_seq"])
         elif event.name == "conversation:removed":
             self._went_out(event.target, event.data["conversation_id"], event.data["event_seq"])
+        else:
+            return
+        if self._on_move is not None:
+            self._on_move(event.target)
 
     def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
         """Have a line for a conversation from the moment one of its members here came in."""

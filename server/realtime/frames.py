@@ -85,6 +85,11 @@ def event(name: str, data: dict[str, Any]) -> Frame:
     return Frame(orjson.dumps(data), _around(name))
 
 
+def hint(name: str, data: dict[str, Any]) -> Frame:
+    """Return the frame of an event that a slow client may be spared."""
+    return encoded(name, orjson.dumps(data), durable=False)
+
+
 def encoded(name: str, body: bytes, *, durable: bool) -> Frame:
     """Return the frame of an event whose data is JSON already."""
     return Frame(body, _around(name), durable=durable)

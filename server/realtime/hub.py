@@ -133,6 +133,10 @@ class Hub:
         """Return a person's connections."""
         return list(self._people.get(user_id, {}).values())
 
+    def hears(self, listener: Listener, conversation_id: str) -> bool:
+        """Return whether a connection hears a conversation."""
+        return conversation_id in self._seats.get(listener, ())
+
     def listeners_of(self, conversation_id: str) -> list[Listener]:
         """Return the connections that hear a conversation."""
         room = self._rooms.get(conversation_id)

@@ -31,13 +31,18 @@ from server.journal import database_refusal
 from server.logs import get_logger
 from server.models.user import user as profile
 from server.permissions import Call, Caller
+from server.realtime.activity import Activity
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
+from server.realtime.presence import Presence
 from server.realtime.session import Session, Transport
 from server.schemas.requests import Sync
 
 PROTOCOL = 1
-FEATURES = ("sync", "receipts", "typing", "edit", "delete", "archive", "members", "uploads")
+FEATURES = (
+    *("sync", "receipts", "typing", "presence", "edit", "delete", "archive", "members"),
+    "uploads",
+)
 
 log = get_logger("server.connections")
 
@@ -81,8 +86,18 @@ class Opening:
 class Lobby:
     """Lets people in."""
 
-    def __init__(self, dispatcher: Dispatcher, tokens: Tokens, hub: Hub, feed: Feed) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 (what a connection needs, given once)
+        self,
+        dispatcher: Dispatcher,
+        tokens: Tokens,
+        hub: Hub,
+        feed: Feed,
+        presence: Presence,
+        activity: Activity,
+    ) -> None:
         """Let people into a hub."""
+        self._presence = presence
+        self._activity = activity
         self._dispatcher = dispatcher
         self._tokens = tokens
         self._hub = hub
@@ -178,6 +193,8 @@ class Lobby:
             self._tokens,
             self._hub,
             self._feed,
+            self._presence,
+            self._activity,
             about=about,
         )
 

@@ -17,10 +17,13 @@ from server.events import Outcome
 from server.logs import get_logger
 from server.permissions import Caller
 from server.realtime import frames
+from server.realtime.activity import Activity
 from server.realtime.feed import Feed
 from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
 from server.realtime.hub import Hub
+from server.realtime.presence import Presence, Stirred
+from server.schemas.values import OwnStatus
 
 log = get_logger("server.requests")
 
@@ -86,6 +89,7 @@ class Session:
     """
 
     __slots__ = (
+        "_activity",
         "_admitted",
         "_asked",
         "_asked_at",
@@ -104,6 +108,7 @@ class Session:
         "_kept",
         "_kept_bytes",
         "_pending",
+        "_presence",
         "_straight",
         "_timer",
         "_tokens",
@@ -114,9 +119,10 @@ class Session:
         "door",
         "id",
         "is_adrift",
+        "stirred",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 (what a connection needs, given once)
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 (what a connection needs, given once)
         self,
         session_id: str,
         caller: Caller,
@@ -125,6 +131,8 @@ class Session:
         tokens: Tokens,
         hub: Hub,
         feed: Feed,
+        presence: Presence,
+        activity: Activity,
         *,
         about: str | None = None,
     ) -> None:
@@ -140,6 +148,10 @@ class Session:
         self._tokens = tokens
         self._hub = hub
         self._feed = feed
+        self._presence = presence
+        self._activity = activity
+        # Whom to tell of the next request; nobody cares about most.
+        self.stirred: Stirred | None = None
         self._begun = self.is_adrift = self._is_dismissed = self._is_over = False
         self._kept: list[_Kept] | None = None
         self._kept_bytes = 0
@@ -288,11 +300,7 @@ class Session:
             # What the hello says was read from a database that has been replaced meanwhile.
             self.send_away()
             return
-        admitted = self._admitted or ()
-        for conversation_id in self._hub.seats_of(self):
-            if conversation_id not in heads and conversation_id not in admitted:
-                self._hub.unseat(self, conversation_id)
-                self._feed.release([conversation_id])
+        self._give_up_seats(heads)
         self._transport.write(frames.event("session:ready", ready), durable=True)
         for kept in self._kept or ():
             if self._is_news(kept, heads, user_seq):
@@ -302,8 +310,18 @@ class Session:
             self._begin_after(conversation_id, heads.get(conversation_id, 0))
         self._begun, self._kept, self._kept_bytes, self._admitted = True, None, 0, None
         self.quickened()
+        self._presence.came(self)
+        if len(seats) >= self._limits.joined:
+            self._activity.watch(self)
         if self.about is not None and self.about not in seats:
             self._transport.end(Ending.REMOVED)
+
+    def _give_up_seats(self, heads: Mapping[str, int]) -> None:
+        admitted = self._admitted or ()
+        for conversation_id in self._hub.seats_of(self):
+            if conversation_id not in heads and conversation_id not in admitted:
+                self._hub.unseat(self, conversation_id)
+                self._feed.release([conversation_id])
 
     def _is_news(self, kept: _Kept, heads: Mapping[str, int], user_seq: int) -> bool:
         if not kept.conversation:
@@ -369,6 +387,8 @@ class Session:
         for id_ in spare:
             self._hub.unseat(self, id_)
             self._feed.release([id_])
+        if spare:
+            self._activity.watch(self)
         return [*spare, *(id_ for id_ in heads if not self.may_hear(id_))]
 
     # Asking
@@ -411,6 +431,8 @@ class Session:
 
     def _serve(self, asked: Asked) -> None:
         self._asked, self._asked_at = asked, time.monotonic()
+        if self.stirred is not None:
+            self.stirred(self, asked.name)
         self._is_asking = True
         try:
             request = self._dispatcher.find(str(asked.name))
@@ -483,6 +505,22 @@ class Session:
         """Return whether something that was asked is not answered yet."""
         return self._is_busy
 
+    # Presence
+
+    async def follow(self, user_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Hear how these people are from now on; return how they are now."""
+        if self._is_over:
+            return []
+        return await self._presence.followers.follow(self, user_ids)
+
+    def unfollow(self, user_ids: Sequence[str]) -> None:
+        """Hear no more of these people."""
+        self._presence.followers.unfollow(self, user_ids)
+
+    def appear(self, status: OwnStatus) -> None:
+        """Learn what the person has said of themselves."""
+        self._presence.appear(self, status)
+
     # Time
 
     def expire_at(self, expires_at_ms: int) -> None:
@@ -531,6 +569,8 @@ class Session:
         self._dispatcher.forget(self.caller)
         self._feed.release(self._hub.leave(self))
         self._feed.release_person(self.user_id)
+        self._presence.gone(self)
+        self._activity.forget(self)
 
 
 def refused(error: ClientError) -> dict[str, Any]:

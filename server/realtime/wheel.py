@@ -25,7 +25,7 @@ class Lane(Generic[T]):
         self._due = due
         self._items: dict[T, float] = {}
 
-    def __contains__(self, item: T) -> bool:
+    def __contains__(self, item: object) -> bool:
         return item in self._items
 
     def __len__(self) -> int:

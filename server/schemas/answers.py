@@ -8,11 +8,25 @@ from server.schemas.objects import (
     My,
     ObjectModel,
     Participant,
+    Presence,
     Receipt,
     RoomConversation,
     User,
     Version,
 )
+from server.schemas.values import OwnStatus
+
+
+class Presences(ObjectModel):
+    """How people are, in the order in which they were named."""
+
+    presence: list[Presence]
+
+
+class StatusAnswer(ObjectModel):
+    """How the caller is for others from now on, or that they are seen by nobody."""
+
+    status: OwnStatus
 
 
 class Nothing(ObjectModel):

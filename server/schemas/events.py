@@ -16,12 +16,13 @@ from server.schemas.objects import (
     My,
     ObjectModel,
     Participant,
+    Preview,
     RoomConversation,
     RoomMessage,
     Timestamp,
     User,
 )
-from server.schemas.values import TypingKind
+from server.schemas.values import PresenceStatus, TypingKind
 
 
 class Hearer(StrEnum):
@@ -30,6 +31,7 @@ class Hearer(StrEnum):
     CONVERSATION = "conversation"
     PERSON = "person"
     CONNECTION = "connection"
+    FOLLOWER = "follower"
 
 
 class Kind(StrEnum):
@@ -45,6 +47,7 @@ HEARERS = {
     Hearer.CONVERSATION: "everybody in the conversation",
     Hearer.PERSON: "the person's devices",
     Hearer.CONNECTION: "this connection",
+    Hearer.FOLLOWER: "connections that subscribed to the person",
 }
 KINDS = {
     Kind.DURABLE: "Numbered by `event_seq`: `sync` brings what was missed.",
@@ -162,6 +165,17 @@ class UnreadChanged(EventModel):
     conversations: int
 
 
+class ConversationStirred(EventModel):
+    """Something was said in a conversation of yours that this connection does not hear."""
+
+    conversation_id: str
+    last_seq: int
+    event_seq: int
+    """The conversation's head."""
+    preview: Preview | None
+    """Null when the last message was deleted, or hidden by you."""
+
+
 class ReceiptMoved(EventModel):
     """How far a person has come."""
 
@@ -196,6 +210,15 @@ class TypingStopped(EventModel):
     conversation_id: str
     user_id: str
     kind: TypingKind
+
+
+class PresenceChanged(EventModel):
+    """Somebody to whom this connection subscribed came, went, or is away."""
+
+    user_id: str
+    status: PresenceStatus
+    last_active_at: Timestamp | None
+    """Null while they are active, and when nothing is known."""
 
 
 class UserUpdated(EventModel):
@@ -319,9 +342,11 @@ EVENTS: tuple[Declared, ...] = (
     Declared("my:updated", MyUpdated, _OWN),
     Declared("my:message_hidden", MessagesHidden, _OWN),
     Declared("my:unread", UnreadChanged, _OWN),
+    Declared("conversation:activity", ConversationStirred, _OWN),
     Declared("receipt:delivered", DeliveredReceipt, _ROOM),
     Declared("receipt:read", ReadReceipt, _ROOM),
     Declared("typing:started", TypingStarted, _ROOM),
     Declared("typing:stopped", TypingStopped, _ROOM),
+    Declared("presence:changed", PresenceChanged, (Hearer.FOLLOWER,)),
     Declared("user:updated", UserUpdated, (Hearer.CONVERSATION, Hearer.PERSON)),
 )

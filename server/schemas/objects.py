@@ -12,6 +12,7 @@ from server.schemas.values import (
     ConversationType,
     MembershipRole,
     MessageType,
+    PresenceStatus,
     SystemEvent,
     UserRole,
 )
@@ -184,6 +185,24 @@ class Receipt(ObjectModel):
     user_id: str
     read_seq: int
     delivered_seq: int
+
+
+class Preview(ObjectModel):
+    """The last message of a conversation in a line; the excerpt of files alone is empty."""
+
+    seq: int
+    sender: Person
+    type: MessageType
+    excerpt: str
+    created_at: Timestamp
+
+
+class Presence(ObjectModel):
+    """How one person is; `last_active_at` is null while active, and when nothing is known."""
+
+    user_id: str
+    status: PresenceStatus
+    last_active_at: Timestamp | None
 
 
 class Version(ObjectModel):

@@ -14,11 +14,13 @@ from server.schemas.values import (
     Cursor,
     DeleteScope,
     ExternalKey,
+    Followed,
     Id,
     MembershipRole,
     MessageMetadata,
     MessageType,
     Name,
+    OwnStatus,
     Page,
     Positive,
     Query,
@@ -307,6 +309,24 @@ class TypingStop(RequestModel):
 
     conversation_id: Id
     kind: Annotated[TypingKind, _Word] = TypingKind.TEXT
+
+
+class PresenceSubscribe(RequestModel):
+    """People whose presence the caller's connection wants to hear of."""
+
+    user_ids: Followed
+
+
+class PresenceUnsubscribe(RequestModel):
+    """People whose presence the caller's connection has heard enough of."""
+
+    user_ids: Followed
+
+
+class PresenceSet(RequestModel):
+    """How the caller is."""
+
+    status: Annotated[OwnStatus, _Word]
 
 
 class GetMe(RequestModel):

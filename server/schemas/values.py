@@ -90,6 +90,23 @@ class TypingKind(StrEnum):
     UPLOAD = "upload"
 
 
+class OwnStatus(StrEnum):
+    """How a person says they are: `active` or `away` on this device, `invisible` on all."""
+
+    ACTIVE = "active"
+    AWAY = "away"
+    INVISIBLE = "invisible"
+
+
+class PresenceStatus(StrEnum):
+    """How a person is; only they themselves see that they are `invisible`."""
+
+    ACTIVE = "active"
+    AWAY = "away"
+    OFFLINE = "offline"
+    INVISIBLE = "invisible"
+
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 MAX_INTEGER = 2**53 - 1
@@ -149,6 +166,14 @@ def _each_once(ids: list[str], info: ValidationInfo) -> list[str]:
         raise ValueError(message)
     if len(set(ids)) < len(ids):
         message = "names one file twice"
+        raise ValueError(message)
+    return ids
+
+
+def _people(ids: list[str], info: ValidationInfo) -> list[str]:
+    most = _limit(info, "presence_ids", 200)
+    if len(ids) > most:
+        message = f"are more than {most}"
         raise ValueError(message)
     return ids
 
@@ -240,6 +265,7 @@ ContentOrFiles = Annotated[str, AfterValidator(_content_or_files)]
 """A text that may be empty beside files; the field `attachment_ids` must stand before it."""
 
 AttachmentIds = Annotated[list[Id], AfterValidator(_each_once)]
+Followed = Annotated[list[Id], Field(min_length=1), AfterValidator(_people)]
 MessageMetadata = Annotated[dict[str, Any], AfterValidator(_message_metadata)]
 ConversationMetadata = Annotated[dict[str, Any], AfterValidator(_conversation_metadata)]
 Seq = Annotated[int, Field(ge=0, le=MAX_INTEGER)]

@@ -56,7 +56,7 @@ export class Chat {
       more: ({ archived }) => this.#loadList(archived),
       menu: (anchor, conversation, point) => openMenu(anchor, this.#options(conversation), point),
       account: (button) =>
-        openAccountMenu(button, this.#notifications, {
+        openAccountMenu(button, this.#palabre, this.#notifications, {
           archive: () => this.#list.showArchive(true),
           signOut: () => this.#signOut(),
         }),
@@ -82,13 +82,14 @@ export class Chat {
     const on = (type, listener) => this.#palabre.addEventListener(type, ({ detail }) => listener(detail), { signal });
     const retry = () => this.#palabre.connect();
     on('ready', ({ again }) => this.#onReady(again));
-    on('change', () => this.#redraw());
+    for (const type of ['change', 'presence']) on(type, () => this.#redraw());
     on('message', ({ message }) => this.#onMessage(message));
     on('status', ({ status }) => status !== 'online' && showStatus(status, retry));
     on('expiring', () => toast(t('session.expiring')));
     on('closed', ({ code }) => this.#leave(code));
     const listen = (target, type, listener) => target.addEventListener(type, listener, { signal });
     listen(window, 'popstate', () => this.#follow(this.#wished));
+    for (const type of ['pointerdown', 'keydown', 'focus']) listen(window, type, () => this.#palabre.stir());
     listen(window, 'focus', () => this.#noteSeen());
     listen(document, 'visibilitychange', () => this.#noteSeen());
     listen(window, 'online', () => {

@@ -4,7 +4,7 @@ import { io } from 'socket.io-client';
 import { Palabre } from '../../clients/js/palabre.js';
 
 const WITHIN_MS = 20_000;
-const EVENTS = ['status', 'ready', 'change', 'message', 'sent', 'failed', 'removed', 'expiring', 'closed'];
+const EVENTS = ['status', 'ready', 'change', 'presence', 'message', 'sent', 'failed', 'removed', 'expiring', 'closed'];
 
 export { io };
 

@@ -1,20 +1,27 @@
+const STIRRED_MS = 300;
+
 /** What the server tells: each event goes into the store, and what is missing between two of them is asked for. */
 export class Feed {
   #store;
   #catchUp;
   #outbox;
   #typing;
+  #presence;
   #meet;
+  #refresh;
+  #unheard = new Set(); // conversations with news, until somebody has looked
   #touch;
   #emit;
   #comeAgain;
 
-  constructor({ store, catchUp, outbox, typing, meet, touch, emit, comeAgain }) {
+  constructor({ store, catchUp, outbox, typing, presence, meet, refresh, touch, emit, comeAgain }) {
     this.#store = store;
     this.#catchUp = catchUp;
     this.#outbox = outbox;
     this.#typing = typing;
+    this.#presence = presence;
     this.#meet = meet;
+    this.#refresh = refresh;
     this.#touch = touch;
     this.#emit = emit;
     this.#comeAgain = comeAgain;
@@ -65,7 +72,7 @@ export class Feed {
     'conversation:updated': ({ conversation }) => this.#store.applyConversation(conversation),
     'conversation:added': (event) => this.#conversationAdded(event),
     'conversation:removed': (event) => this.#conversationRemoved(event),
-    'conversation:activity': ({ conversation_id: id }) => this.#meet(id),
+    'conversation:activity': ({ conversation_id: id }) => this.#stirred(id),
     'my:updated': (event) => this.#store.applyMy(event.conversation_id, event.my),
     'my:message_hidden': (event) => this.#store.hide(event.conversation_id, event.message_ids),
     'my:unread': ({ total }) => this.#tookTotal(total),
@@ -74,6 +81,7 @@ export class Feed {
     'user:updated': ({ user }) => this.#userUpdated(user),
     'typing:started': (event) => this.#typingStarted(event),
     'typing:stopped': (event) => this.#typing.gone(this.#store.conversation(event.conversation_id), event.user_id),
+    'presence:changed': (event) => this.#presence.heard(event),
     'session:resync': (event) => this.#resync(event),
   };
 
@@ -129,6 +137,17 @@ export class Feed {
     record.setMembership(false, eventSeq);
     this.#touch(id);
     if (!record.isMember) this.#emit('removed', { id, reason });
+  }
+
+  /** Something was said where this socket hears nothing: one page of the list says it for all of them. */
+  #stirred(id) {
+    this.#unheard.add(id);
+    if (this.#unheard.size > 1) return;
+    setTimeout(() => {
+      const [one, ...more] = this.#unheard;
+      this.#unheard.clear();
+      Promise.resolve(more.length > 0 ? this.#refresh() : this.#meet(one)).catch(() => {});
+    }, STIRRED_MS);
   }
 
   #receipt(event, cursors) {

@@ -143,6 +143,13 @@ export default {
   'dialog.cancel': 'Cancel',
   'dialog.close': 'Close',
 
+  'presence.active': 'Active now',
+  'presence.away': 'Away',
+  'presence.last': 'Last here: {when}',
+  'invisible.label': 'Be seen by nobody',
+  'invisible.on': 'Others see you as if you had left.',
+  'invisible.off': 'Others see that you are here.',
+
   'typing.one': '{names} is writing…',
   'typing.several': '{names} are writing…',
   'typing.many': 'Several people are writing…',

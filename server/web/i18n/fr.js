@@ -144,6 +144,13 @@ export default {
   'dialog.cancel': 'Annuler',
   'dialog.close': 'Fermer',
 
+  'presence.active': 'En ligne',
+  'presence.away': 'Absent pour le moment',
+  'presence.last': 'Dernière présence : {when}',
+  'invisible.label': 'N’être vu de personne',
+  'invisible.on': 'Pour les autres, c’est comme si vous n’étiez plus là.',
+  'invisible.off': 'Les autres voient que vous êtes là.',
+
   'typing.one': '{names} écrit…',
   'typing.several': '{names} écrivent…',
   'typing.many': 'Plusieurs personnes écrivent…',

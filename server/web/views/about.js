@@ -1,6 +1,6 @@
 import { t } from '../i18n/index.js';
 import { rightsIn } from '../rights.js';
-import { avatar, faces } from './avatar.js';
+import { avatar, faces, withDot } from './avatar.js';
 import { confirm, openDialog } from './dialog.js';
 import { h, reconcile } from './dom.js';
 import { icon } from './icons.js';
@@ -8,9 +8,10 @@ import { openMenu } from './menu.js';
 import { toastError } from './notices.js';
 import { leave } from './options.js';
 import { addPeopleDialog } from './people.js';
-import { errorText, facesOf, nameOf, personOf, roleText, titleOf } from './words.js';
+import { errorText, facesOf, nameOf, personOf, presenceIn, presenceText, roleText, titleOf } from './words.js';
 
 const FOREVER = '2100-01-01T00:00:00Z';
+const FOLLOWED = 200; // of so many people it is shown how they are
 const MEMBER_ROLES = ['admin', 'member', 'read_only'];
 
 /** About a conversation: its name, who is in it, and how it behaves for this person. It follows what others change. */
@@ -49,7 +50,8 @@ export class AboutDialog {
       ),
     );
     const stop = new AbortController();
-    palabre.addEventListener('change', () => this.#draw(), { signal: stop.signal });
+    for (const type of ['change', 'presence'])
+      palabre.addEventListener(type, () => this.#draw(), { signal: stop.signal });
     this.#dialog.addEventListener('close', () => stop.abort());
     this.#draw();
     palabre.loadPeople(id).then(
@@ -78,7 +80,8 @@ export class AboutDialog {
     const { store } = this.#palabre;
     const title = titleOf(store, conversation);
     const shown = facesOf(store, conversation);
-    const signature = JSON.stringify([title, shown, rights.rename]);
+    const presence = presenceIn(this.#palabre, conversation);
+    const signature = JSON.stringify([title, shown, rights.rename, presence]);
     if (signature === this.#headSignature) return;
     this.#headSignature = signature;
     const name = h('p', { class: 'about-name', dir: 'auto' }, title);
@@ -89,7 +92,7 @@ export class AboutDialog {
     );
     rename.addEventListener('click', () => this.#rename());
     this.#head.replaceChildren(
-      faces(shown, 'huge'),
+      withDot(faces(shown, 'huge'), presence?.status),
       h('div', { class: 'about-title' }, name, rights.rename ? rename : null),
       this.#subtitle(conversation),
     );
@@ -99,7 +102,9 @@ export class AboutDialog {
     const [other] = conversation.others;
     const isDirect = conversation.info?.type === 'direct';
     const role = isDirect && other ? personOf(this.#palabre.store, other).role : null;
-    const text = isDirect ? role && roleText(role) : t('thread.people', { count: conversation.peopleCount });
+    const here = isDirect ? presenceText(presenceIn(this.#palabre, conversation)) : '';
+    const known = [role && roleText(role), here].filter(Boolean).join(' · ');
+    const text = isDirect ? known : t('thread.people', { count: conversation.peopleCount });
     return text ? h('p', { class: 'about-subtitle' }, text) : null;
   }
 
@@ -174,6 +179,7 @@ export class AboutDialog {
     const { store } = this.#palabre;
     const present = [...conversation.participants.values()].filter((row) => row.is_active !== false);
     const people = present.map((row) => ({ row, user: personOf(store, row), isMe: row.user.id === store.me?.id }));
+    this.#palabre.follow(present.map((row) => row.user.id).slice(0, FOLLOWED));
     people.sort((a, b) => b.isMe - a.isMe || nameOf(a.user).localeCompare(nameOf(b.user)));
     this.#peopleHeading.textContent = t('thread.people', { count: conversation.peopleCount });
     this.#add.hidden = !rights.add;
@@ -187,21 +193,23 @@ export class AboutDialog {
   #personRow(conversation, rights, { row, user, isMe }) {
     const shownRole = conversation.info?.type === 'direct' ? null : row.role;
     const hasMenu = !isMe && conversation.isKnown && (conversation.info?.type !== 'direct' || rights.remove);
+    const presence = isMe ? null : this.#palabre.presenceOf(user.id);
+    const words = [user.role && roleText(user.role), presenceText(presence)].filter(Boolean).join(' · ');
     const build = () =>
       h(
         'li',
         { class: 'person' },
-        avatar(user, 'medium'),
+        withDot(avatar(user, 'medium'), presence?.status),
         h(
           'span',
           { class: 'person-words' },
           h('span', { class: 'person-name', dir: 'auto' }, nameOf(user), isMe ? ` (${t('message.you')})` : ''),
-          user.role ? h('span', { class: 'person-role' }, roleText(user.role)) : null,
+          words ? h('span', { class: 'person-role' }, words) : null,
         ),
         shownRole && shownRole !== 'member' ? h('span', { class: 'tag' }, t(`membership.${shownRole}`)) : null,
         hasMenu ? this.#personMenu(rights, row, user) : null,
       );
-    const signature = JSON.stringify([user.name, user.avatar_url, user.role, shownRole, isMe, hasMenu, rights]);
+    const signature = JSON.stringify([user.name, user.avatar_url, words, presence?.status, shownRole, isMe, hasMenu, rights]);
     return { key: row.user.id, signature, build };
   }
 

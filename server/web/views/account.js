@@ -4,7 +4,7 @@ import { avatar } from './avatar.js';
 import { h, spoken } from './dom.js';
 import { icon } from './icons.js';
 import { openMenu } from './menu.js';
-import { toast } from './notices.js';
+import { toast, toastError } from './notices.js';
 import { nameOf, roleText } from './words.js';
 
 const ICONS = { auto: 'device', light: 'sun', dark: 'moon' };
@@ -32,7 +32,7 @@ export function accountButton(me, open) {
 }
 
 /** `actions`: archive(), signOut(). */
-export function openAccountMenu(button, notifications, actions) {
+export function openAccountMenu(button, palabre, notifications, actions) {
   const look = (name) => ({
     label: t(`appearance.${name}`),
     icon: ICONS[name],
@@ -42,6 +42,7 @@ export function openAccountMenu(button, notifications, actions) {
   });
   openMenu(button, [
     notificationsEntry(notifications),
+    invisibleEntry(palabre),
     { label: t('archive.title'), icon: 'archive', action: actions.archive },
     null,
     look('auto'),
@@ -50,6 +51,14 @@ export function openAccountMenu(button, notifications, actions) {
     null,
     { label: t('session.signout'), icon: 'leave', action: actions.signOut },
   ]);
+}
+
+/** Seen by nobody, on all devices of this person. */
+function invisibleEntry(palabre) {
+  const isOn = palabre.presenceOf(palabre.me.id)?.status === 'invisible';
+  const action = () =>
+    palabre.setStatus(isOn ? 'active' : 'invisible').then(() => toast(t(isOn ? 'invisible.off' : 'invisible.on')), toastError);
+  return { label: t('invisible.label'), icon: 'hidden', checked: isOn, action };
 }
 
 function notificationsEntry(notifications) {

@@ -23,6 +23,12 @@ export function faces(people, size = 'medium') {
   );
 }
 
+/** A picture with a dot for a person who is there; the words beside it say it too. */
+export function withDot(face, status) {
+  if (status !== 'active' && status !== 'away') return face;
+  return h('span', { class: 'present' }, face, h('i', { class: `dot dot-${status}`, 'aria-hidden': 'true' }));
+}
+
 function picture(address) {
   const image = h('img', { src: address, alt: '', loading: 'lazy', decoding: 'async', referrerpolicy: 'no-referrer' });
   image.addEventListener('error', () => image.remove());

@@ -1,8 +1,19 @@
 import { t } from '../i18n/index.js';
-import { faces } from './avatar.js';
+import { faces, withDot } from './avatar.js';
 import { h, spoken } from './dom.js';
 import { icon } from './icons.js';
-import { count, facesOf, filesText, moment, nameOf, senderOf, stamp, textOf, titleOf } from './words.js';
+import {
+  count,
+  facesOf,
+  filesText,
+  moment,
+  nameOf,
+  presenceIn,
+  senderOf,
+  stamp,
+  textOf,
+  titleOf,
+} from './words.js';
 
 /** One row of the list, for `reconcile`. `actions`: open(id), menu(anchor, conversation, point). */
 export function conversationRow(palabre, conversation, isCurrent, actions) {
@@ -24,6 +35,7 @@ function factsOf(palabre, conversation, isCurrent) {
     pinned: Boolean(conversation.my?.is_pinned),
     muted: conversation.isMuted,
     typing: conversation.typing.size > 0,
+    presence: presenceIn(palabre, conversation)?.status ?? null,
     isCurrent,
   };
 }
@@ -65,17 +77,20 @@ function buildRow(conversation, facts, actions) {
       onclick: () => actions.open(conversation.id),
       oncontextmenu: onMenu,
     },
-    faces(facts.faces, 'large'),
+    withDot(faces(facts.faces, 'large'), facts.presence),
     h(
       'span',
       { class: 'conversation-words' },
       h('span', { class: 'conversation-title', dir: 'auto' }, facts.title),
+      isThere(facts) ? spoken(`${t(`presence.${facts.presence}`)}. `) : null,
       h('span', { class: `conversation-preview${facts.typing ? ' is-typing' : ''}`, dir: 'auto' }, facts.preview),
     ),
     h('span', { class: 'conversation-side' }, time(facts), h('span', { class: 'conversation-marks' }, marks(facts))),
   );
   return h('li', {}, button);
 }
+
+const isThere = ({ presence }) => presence === 'active' || presence === 'away';
 
 function time({ at, time: text }) {
   if (!at) return h('span', {});

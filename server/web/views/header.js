@@ -1,8 +1,8 @@
 import { t } from '../i18n/index.js';
-import { faces } from './avatar.js';
+import { faces, withDot } from './avatar.js';
 import { h, spoken } from './dom.js';
 import { icon } from './icons.js';
-import { facesOf, nameOf, names, personOf, titleOf } from './words.js';
+import { facesOf, nameOf, names, personOf, presenceIn, presenceText, titleOf } from './words.js';
 
 const MOST_TYPING = 2; // people whose names are told
 
@@ -52,13 +52,16 @@ export class ThreadHeader {
     const { store } = this.#palabre;
     const shown = facesOf(store, conversation);
     const title = conversation.info ? titleOf(store, conversation) : '';
-    const signature = JSON.stringify(shown);
-    if (this.#face.dataset.signature !== signature) this.#face.replaceChildren(faces(shown, 'medium'));
+    const presence = presenceIn(this.#palabre, conversation);
+    const signature = JSON.stringify([shown, presence?.status]);
+    if (this.#face.dataset.signature !== signature)
+      this.#face.replaceChildren(withDot(faces(shown, 'medium'), presence?.status));
     this.#face.dataset.signature = signature;
     this.#title.textContent = title;
     this.#muted.hidden = !conversation.isMuted;
     const typing = typingWords(store, conversation);
-    this.#subtitle.textContent = typing || this.#people(conversation, title);
+    const words = [this.#people(conversation, title), presenceText(presence)].filter(Boolean);
+    this.#subtitle.textContent = typing || words.join(' · ');
     this.#subtitle.classList.toggle('is-typing', typing !== '');
     this.element.classList.toggle('is-unknown', !conversation.isKnown);
   }

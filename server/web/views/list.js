@@ -5,6 +5,9 @@ import { h, reconcile } from './dom.js';
 import { icon, mark } from './icons.js';
 import { Roving } from './roving.js';
 import { SearchView } from './search.js';
+import { otherIn } from './words.js';
+
+const FOLLOWED = 200; // of the people in the list it is known how they are
 
 /** The left pane: my conversations with the newest activity on top, what a search finds, and who I am. */
 export class ListView {
@@ -72,6 +75,7 @@ export class ListView {
 
   draw() {
     const { store } = this.#palabre;
+    this.#palabre.follow(store.list().map(otherIn).filter(Boolean).slice(0, FOLLOWED).reverse());
     const conversations = this.#isArchive ? store.archived() : store.list();
     reconcile(
       this.#list,

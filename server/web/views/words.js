@@ -68,6 +68,25 @@ export function facesOf(store, conversation) {
 /** A participant's profile as it stands today. */
 export const personOf = (store, row) => store.user(row.user.id) ?? row.user;
 
+/** The one other person, where two talk. */
+export function otherIn(conversation) {
+  return conversation.peopleCount === 2 ? conversation.others[0]?.user.id : undefined;
+}
+
+/** How the other one is where two talk, as far as that is known. */
+export function presenceIn(palabre, conversation) {
+  const other = otherIn(conversation);
+  return other === undefined ? null : palabre.presenceOf(other);
+}
+
+/** How somebody is, in words; empty when nothing is known. */
+export function presenceText(presence) {
+  if (!presence) return '';
+  if (presence.status === 'active' || presence.status === 'away') return t(`presence.${presence.status}`);
+  if (!presence.last_active_at) return '';
+  return t('presence.last', { when: stamp(new Date(presence.last_active_at)) });
+}
+
 /** A message in a line. */
 export function textOf(store, message) {
   if (message.type === 'system') return systemSentence(store, message);
