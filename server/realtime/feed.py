@@ -9,7 +9,7 @@ event: the removed person hears the removal as the last frame, the added one hea
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,7 +205,7 @@ class Feed:
             self._dismiss(line, seating.user_id, number)
         if event.room is Room.USER:
             self._follow(event)
-        elif not self._hub.is_heard(event.target):
+        elif not line.repairing and not self._hub.is_heard(event.target):
             # Nobody of those it was opened for is left by now.
             self.release([event.target])
 
@@ -306,10 +306,24 @@ class Feed:
         if missed is None:
             await self._jump(lines, line)
             return
+        self._set_aside(line, missed)
         for event in missed:
             if (event.number or 0) > (line.position or 0) and lines.get(line.target) is line:
                 self._deliver(line, event)
+        if lines is self._conversations:
+            self.release([line.target])
         line.known = max(line.early, default=line.position or 0)
+
+    def _set_aside(self, line: _Line, missed: Sequence[Event]) -> None:
+        """Take out for now whoever is said to come in: they were out before, unless only renamed.
+
+        A removal that a return overwrote is not among what was read, and what was said in between
+        is not for them. Their coming in seats them again, and what they lack they ask for.
+        """
+        for event in missed:
+            if event.seating is not None and event.seating.is_active:
+                for device in self._hub.devices_of(event.seating.user_id):
+                    self._hub.unseat(device, line.target)
 
     async def _read(self, lines: dict[str, _Line], target: str, after: int) -> list[Event] | None:
         if lines is self._conversations:
