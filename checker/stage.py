@@ -1,0 +1,90 @@
+"""What a run stands on: PostgreSQL, Valkey, nodes, and a network of ours before each of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import asyncpg
+
+from checker import mutants
+from checker.nodes import Node, Services
+from tests.proxy import Proxy
+from tests.services import LOOPBACK, Postgres, Valkey
+
+# As in production: a fault here takes what was not flushed, and the server must not know better.
+_DURABLE = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "dynamic_shared_memory_type": "mmap",
+}
+_RECORD = Path(__file__).with_name("record.sql")
+
+
+class Balancer(Proxy):
+    """Sends each connection to a node drawn by lot, as what stands before nodes does."""
+
+    def __init__(self, nodes: Sequence[Node], chance: Random) -> None:
+        """Choose among these nodes."""
+        super().__init__(0)
+        self._nodes = nodes
+        self._chance = chance
+
+    def target(self) -> int:
+        """Return the door of a node."""
+        return self._chance.choice(self._nodes).door.port
+
+
+class Stage:
+    """Everything that runs, and the ways to reach it that no fault touches."""
+
+    database_url: str
+
+    def __init__(self, postgres: Postgres, valkey: Valkey | None, nodes: Sequence[Node]) -> None:
+        """Serve with these nodes."""
+        self.postgres = postgres
+        self.valkey = valkey
+        self.nodes = nodes
+        self.balancer = Balancer(nodes, Random(0))  # noqa: S311 (a lot, not a secret)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[asyncpg.Connection]:
+        """Give a connection to the database that goes through no network of ours."""
+        connection = await asyncpg.connect(self.database_url, timeout=20)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def serves(self) -> None:
+        """Wait until every node takes connections."""
+        await asyncio.gather(*(node.serves() for node in self.nodes))
+
+
+@asynccontextmanager
+async def built(count: int, folder: Path, design: str, *, with_bus: bool) -> AsyncIterator[Stage]:
+    """Run so many nodes on a new database."""
+    async with AsyncExitStack() as stack:
+        postgres = await asyncio.to_thread(Postgres(_DURABLE).__enter__)
+        stack.push_async_callback(asyncio.to_thread, postgres.__exit__, None, None, None)
+        valkey = None
+        if with_bus:
+            valkey = await asyncio.to_thread(Valkey().__enter__)
+            stack.push_async_callback(asyncio.to_thread, valkey.__exit__, None, None, None)
+        url = await postgres.create_database("town")
+        services = Services(url, "" if valkey is None else valkey.url)
+        names = [f"node-{number}" for number in range(1, count + 1)]
+        stage = Stage(postgres, valkey, [Node(name, folder, services, design) for name in names])
+        stage.database_url = url
+        for node in stage.nodes:
+            stack.push_async_callback(node.close)
+            await node.open()
+        stack.push_async_callback(stage.balancer.close)
+        await stage.balancer.open()
+        await stage.serves()
+        async with stage.connected() as connection:
+            await connection.execute(_RECORD.read_text())
+            await mutants.spoil_database(design, connection)
+        yield stage
