@@ -11,10 +11,11 @@ import click
 
 from checker import mutants, report
 from checker.faults import KINDS
-from checker.nodes import NAIVE
+from checker.nodes import NAIVE, Bus
 from checker.report import Report
 from checker.run import Order, run
 
+BUSES = [bus.value for bus in Bus]
 DESIGNS = [*mutants.NAMES, NAIVE]
 
 
@@ -23,7 +24,7 @@ DESIGNS = [*mutants.NAMES, NAIVE]
 @click.option("--seconds", type=click.FloatRange(20), default=120, show_default=True)
 @click.option("--nodes", type=click.IntRange(2), default=3, show_default=True)
 @click.option("--design", type=click.Choice(DESIGNS), help="A mutant, or the naive way.")
-@click.option("--bus/--no-bus", "with_bus", default=True, help="Whether nodes have Valkey.")
+@click.option("--bus", type=click.Choice(BUSES), default="single", show_default=True)
 @click.option("--without", type=click.Choice(list(KINDS)), multiple=True, help="Leave out a fault.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("chaos"), show_default=True)
 @click.option("--logs", type=click.Path(path_type=Path), help="Where the nodes' logs are kept.")
@@ -33,16 +34,15 @@ def main(  # noqa: PLR0913, PLR0917 (one argument per option)
     nodes: int,
     design: str | None,
     without: tuple[str, ...],
+    bus: str,
     out: Path,
     logs: Path | None,
-    *,
-    with_bus: bool,
 ) -> None:
     """Run a town under faults, judge what was heard, and write a page of it.
 
     The status is 1 when a line was crossed, 3 when the run proves nothing or was slow.
     """
-    order = Order(seed, seconds, nodes, design or "", with_bus, without)
+    order = Order(seed, seconds, nodes, design or "", Bus(bus), without)
     with tempfile.TemporaryDirectory(prefix="palabre-chaos-") as folder:
         case = asyncio.run(run(order, Path(folder)))
         found = report.made(order, case)

@@ -344,5 +344,6 @@ def judged(case: Case) -> list[Count]:
     counts = []
     for line, judgement in LINES.items():
         found = list(judgement(case))
-        counts.append(Count(line, len(found), tuple(found[:_EXAMPLES])))
+        apart = max(1, len(found) // _EXAMPLES)
+        counts.append(Count(line, len(found), tuple(found[::apart][:_EXAMPLES])))
     return counts

@@ -1,7 +1,6 @@
 """The lines that are numbers: how long things took, in peace and after something broke."""
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -63,7 +62,7 @@ def lags(case: Case) -> list[Lag]:
 def _of_steps(
     case: Case, life: Life, talk: str, steps: Sequence[Step], peace: Peace
 ) -> Iterator[Lag]:
-    numbers, times = _stored(life).get(talk, ([], []))
+    numbers, times = life.timelines.get(talk, ([], []))
     for before, step in pairwise(steps):
         if not life.began_at <= step.at <= life.ended_at or step.line is not before.line:
             # Whoever was away is told with the hello.
@@ -76,25 +75,6 @@ def _of_steps(
                 owed = max(0.0, step.at - max(at, excused))
                 what = f"{number} of {talk} to {step.line.device} at {step.line.node}"
                 yield Lag(what, at, seconds, owed, peace.holds(at, step.at))
-
-
-_MADE: dict[int, dict[str, tuple[list[int], list[float]]]] = {}
-
-
-def _stored(life: Life) -> dict[str, tuple[list[int], list[float]]]:
-    """Return by conversation the numbers of a life and when each was stored."""
-    made = _MADE.get(id(life))
-    if made is None:
-        found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for version in life.versions:
-            found[version.conversation_id].append((version.event_seq, version.at))
-        for move in life.moves:
-            found[move.conversation_id].append((move.event_seq, move.at))
-        made = _MADE[id(life)] = {}
-        for talk, pairs in found.items():
-            pairs.sort()
-            made[talk] = ([number for number, _ in pairs], [at for _, at in pairs])
-    return made
 
 
 def waits(case: Case) -> list[Waited]:

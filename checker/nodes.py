@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,12 +33,22 @@ _SETTINGS = {
 }
 
 
+class Bus(Enum):
+    """What nodes have in common beside the database."""
+
+    NONE = "none"
+    SINGLE = "single"
+    CLUSTER = "cluster"
+    """Its members name each other to the nodes, so that no network of ours is before them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where the database and the bus are; without a bus nodes have only the database in common."""
+    """Where the database and the bus are."""
 
     database_url: str
-    bus_url: str = ""
+    bus_url: str
+    bus: Bus
 
 
 class Node:
@@ -49,7 +60,8 @@ class Node:
         self.port = free_port()
         self.door = Proxy(self.port)
         self.database = Proxy(urlsplit(services.database_url).port or 0)
-        self.bus = Proxy(urlsplit(services.bus_url).port or 0)
+        is_single = services.bus is Bus.SINGLE
+        self.bus = Proxy(urlsplit(services.bus_url).port or 0 if is_single else 0)
         self.deaths = 0
         self._folder = folder / name
         self._services = services
@@ -125,7 +137,9 @@ class Node:
 
     def _settings(self) -> Mapping[str, str]:
         database = _through(self._services.database_url, self.database)
-        bus = _through(self._services.bus_url, self.bus) if self._services.bus_url else ""
+        bus = self._services.bus_url
+        if self._services.bus is Bus.SINGLE:
+            bus = _through(bus, self.bus)
         if self._design == NAIVE:
             port = str(self.port)
             return {"NAIVE_DATABASE": database, "NAIVE_REDIS": bus, "NAIVE_PORT": port}

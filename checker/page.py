@@ -7,6 +7,7 @@ from math import log10
 from typing import TYPE_CHECKING
 
 from checker import lag
+from checker.nodes import Bus
 
 if TYPE_CHECKING:
     from checker.report import Bar, Report
@@ -76,7 +77,7 @@ def drawn(report: "Report") -> str:
         "<h2>From stored to applied</h2>",
         f'<p class="soft">{_ABOUT_LAG}</p>',
         f'<div class="wide">{_plot(report)}</div>',
-        '<p class="soft">The slowest, from when nothing kept the node from the database:</p>',
+        '<p class="soft">The slowest, from when nothing kept the node from them, and in peace:</p>',
         f"<ul>{''.join(f'<li>{escape(text)}' for text in report.slowest)}</ul>",
         "<h2>What has to be seen for a run to count</h2>",
         _bars(report.seen),
@@ -97,7 +98,8 @@ def _about(report: "Report") -> str:
 def _command(report: "Report") -> str:
     order = report.order
     more = f" MUTANT={order.design}" if order.design else ""
-    return f"make chaos SEED={order.seed} SECONDS={order.seconds:g}{more}"
+    bus = "" if order.bus is Bus.SINGLE else f' ARGS="--bus {order.bus.value}"'
+    return f"make chaos SEED={order.seed} SECONDS={order.seconds:g}{more}{bus}"
 
 
 def _verdict(report: "Report") -> str:

@@ -10,6 +10,7 @@ from checker import lag, page
 from checker.history import End
 from checker.judge import Case, Count, judged
 from checker.lag import Lag, Waited
+from checker.nodes import Bus
 from checker.run import FULL_S, Order
 
 SENDS, REMOVALS = 10_000, 100
@@ -17,7 +18,7 @@ SENDS, REMOVALS = 10_000, 100
 
 G2_S = 5.0
 HEALTHY_S = 0.250
-_SLOWEST = 5
+_SLOWEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,17 @@ class Report:
 
     @property
     def slowest(self) -> list[str]:
-        """Return the deliveries that took longest, counted as the promise counts."""
-        lags = sorted(self.lags, key=lambda one: -one.owed)[:_SLOWEST]
+        """Return the deliveries that took longest, as the promise counts, and in peace."""
+        owed = sorted(self.lags, key=lambda one: -one.owed)[:_SLOWEST]
+        calm = [one for one in self.lags if one.is_peace]
+        peace = sorted(calm, key=lambda one: -one.seconds)[:_SLOWEST]
         return [
-            f"{one.owed:.2f} s, stored at {one.at - self.began_at:.1f} s: {one.what}"
-            for one in lags
+            *(f"{one.owed:.2f} s: {self._stored(one)}" for one in owed),
+            *(f"{one.seconds:.2f} s in peace: {self._stored(one)}" for one in peace),
         ]
+
+    def _stored(self, one: Lag) -> str:
+        return f"stored at {one.at - self.began_at:.1f} s, {one.what}"
 
     def summary(self) -> dict[str, Any]:
         """Return it as JSON has it, without the points of the plots."""
@@ -86,6 +92,7 @@ class Report:
             "seed": self.order.seed,
             "seconds": self.order.seconds,
             "nodes": self.order.nodes,
+            "bus": self.order.bus.value,
             "design": self.order.design,
             "void": self.is_void,
             "safe": self.is_safe,
@@ -100,7 +107,10 @@ class Report:
     def write(self, folder: Path) -> Path:
         """Write JSON and page, and return the path of the page."""
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"seed-{self.order.seed}" + (f"-{self.order.design}" if self.order.design else "")
+        bus = "" if self.order.bus is Bus.SINGLE else f"-{self.order.bus.value}"
+        name = f"seed-{self.order.seed}{bus}" + (
+            f"-{self.order.design}" if self.order.design else ""
+        )
         (folder / f"{name}.json").write_text(json.dumps(self.summary(), indent=1) + "\n")
         path = folder / f"{name}.html"
         path.write_text(page.drawn(self))

@@ -12,9 +12,10 @@ import aiohttp
 
 from checker import truth
 from checker.device import Circumstances, Device, LostError
-from checker.faults import KINDS, NEEDS_BUS, Kind, Weather
+from checker.faults import KINDS
 from checker.history import History
 from checker.judge import Case
+from checker.nodes import Bus
 from checker.people import Person
 from checker.rule import RULES, Rule
 from checker.schedule import planned
@@ -22,6 +23,7 @@ from checker.scripted import Scripted, scripted
 from checker.stage import built
 from checker.town import Town, peopled
 from checker.truth import Life
+from checker.weather import Kind, Weather
 
 FULL_S = 120
 """The length of a run for which the bars are meant; those of a shorter one are in proportion."""
@@ -44,15 +46,18 @@ class Order:
     nodes: int = 3
     design: str = ""
     """Empty for Palabre as it is, else a mutant of it or the naive way."""
-    with_bus: bool = True
+    bus: Bus = Bus.SINGLE
     without: tuple[str, ...] = ()
     """Faults that are left out, to look for the cause of something."""
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """Return the faults that can happen."""
-        left_out = {*self.without, *(() if self.with_bus else NEEDS_BUS)}
-        return {name: kind for name, kind in KINDS.items() if name not in left_out}
+        return {
+            name: kind
+            for name, kind in KINDS.items()
+            if self.bus in kind.buses and name not in self.without
+        }
 
     @property
     def each(self) -> int:
@@ -66,7 +71,7 @@ async def run(order: Order, folder: Path) -> Case:
     chance = Random(order.seed)  # noqa: S311 (a schedule, not a secret)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     async with (
-        built(order.nodes, folder, order.design, with_bus=order.with_bus) as stage,
+        built(order.nodes, folder, order.design, order.bus) as stage,
         aiohttp.ClientSession(timeout=timeout) as http,
     ):
         around = Circumstances(http, history, stage.nodes, chance)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from checker.faults import Kind
+from checker.weather import Kind
 
 CALM_S = 5.0
 """A run begins and ends in peace: there one sees what it is like without faults."""

@@ -84,6 +84,8 @@ class Scripted:
             self._stopped.set()
         elif "left" in report:
             self._left.set()
+        elif "restless" in report:
+            print("people.mjs:", report)  # noqa: T201 (what is missing then has a reason)
 
     def _heard(self, person: str, report: dict[str, Any]) -> None:
         data, name = report["data"], report["name"]

@@ -9,9 +9,10 @@ from random import Random
 import asyncpg
 
 from checker import mutants
-from checker.nodes import Node, Services
+from checker.nodes import Bus, Node, Services
 from tests.proxy import Proxy
 from tests.services import LOOPBACK, Postgres, Valkey
+from tests.valkeys import Cluster, cluster
 
 # As in production: a fault here takes what was not flushed, and the server must not know better.
 _DURABLE = {
@@ -20,6 +21,7 @@ _DURABLE = {
     "max_connections": "200",
     "dynamic_shared_memory_type": "mmap",
 }
+_MEMBERS = 2
 _RECORD = Path(__file__).with_name("record.sql")
 
 
@@ -40,14 +42,14 @@ class Balancer(Proxy):
 class Stage:
     """Everything that runs, and the ways to reach it that no fault touches."""
 
-    database_url: str
-
-    def __init__(self, postgres: Postgres, valkey: Valkey | None, nodes: Sequence[Node]) -> None:
-        """Serve with these nodes."""
+    def __init__(self, postgres: Postgres, database_url: str) -> None:
+        """Begin with a database."""
         self.postgres = postgres
-        self.valkey = valkey
-        self.nodes = nodes
-        self.balancer = Balancer(nodes, Random(0))  # noqa: S311 (a lot, not a secret)
+        self.database_url = database_url
+        self.valkey: Valkey | None = None
+        self.cluster: Cluster | None = None
+        self.nodes: list[Node] = []
+        self.balancer = Balancer(self.nodes, Random(0))  # noqa: S311 (a lot, not a secret)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[asyncpg.Connection]:
@@ -64,21 +66,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def built(count: int, folder: Path, design: str, *, with_bus: bool) -> AsyncIterator[Stage]:
+async def built(count: int, folder: Path, design: str, bus: Bus) -> AsyncIterator[Stage]:
     """Run so many nodes on a new database."""
     async with AsyncExitStack() as stack:
         postgres = await asyncio.to_thread(Postgres(_DURABLE).__enter__)
         stack.push_async_callback(asyncio.to_thread, postgres.__exit__, None, None, None)
-        valkey = None
-        if with_bus:
-            valkey = await asyncio.to_thread(Valkey().__enter__)
-            stack.push_async_callback(asyncio.to_thread, valkey.__exit__, None, None, None)
-        url = await postgres.create_database("town")
-        services = Services(url, "" if valkey is None else valkey.url)
-        names = [f"node-{number}" for number in range(1, count + 1)]
-        stage = Stage(postgres, valkey, [Node(name, folder, services, design) for name in names])
-        stage.database_url = url
-        for node in stage.nodes:
+        stage = Stage(postgres, await postgres.create_database("town"))
+        bus_url = ""
+        if bus is Bus.SINGLE:
+            stage.valkey = await asyncio.to_thread(Valkey().__enter__)
+            stack.push_async_callback(asyncio.to_thread, stage.valkey.__exit__, None, None, None)
+            bus_url = stage.valkey.url
+        elif bus is Bus.CLUSTER:
+            stage.cluster = await stack.enter_async_context(cluster(_MEMBERS))
+            bus_url = stage.cluster.url
+        services = Services(stage.database_url, bus_url, bus)
+        for number in range(1, count + 1):
+            node = Node(f"node-{number}", folder, services, design)
+            stage.nodes.append(node)
             stack.push_async_callback(node.close)
             await node.open()
         stack.push_async_callback(stage.balancer.close)

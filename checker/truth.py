@@ -5,7 +5,7 @@ read before it goes, and judged as what was true until that moment.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,8 @@ class Life:
     latest: dict[str, Version] = field(default_factory=dict)
     stays: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     """By conversation and person, from which number to which they were in."""
+    timelines: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    """By conversation, the numbers of its changes and when each was stored."""
 
     def index(self) -> None:
         """Make it quick to look things up."""
@@ -80,6 +82,7 @@ class Life:
                 stays.append((move.event_seq, FOR_EVER))
             elif not move.is_active and is_in:
                 stays[-1] = (stays[-1][0], move.event_seq)
+        self.timelines = _timelines((*self.versions, *self.moves))
 
     def was_in(self, conversation_id: str, user_id: str, number: int) -> bool:
         """Return whether a person was in at a number; the number of the removal is the last."""
@@ -117,6 +120,18 @@ class Life:
             if version.id not in seen:
                 seen.add(version.id)
                 yield version
+
+
+def _timelines(
+    changes: Iterable[Version | Move],
+) -> dict[str, tuple[list[int], list[float]]]:
+    found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for change in changes:
+        found[change.conversation_id].append((change.event_seq, change.at))
+    return {
+        talk: ([number for number, _ in pairs], [at for _, at in pairs])
+        for talk, pairs in ((talk, sorted(pairs)) for talk, pairs in found.items())
+    }
 
 
 async def read(connection: Any, life: Life) -> None:

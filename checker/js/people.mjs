@@ -10,7 +10,7 @@ let isOver = false;
 
 class Person extends Client {
   constructor(name, token) {
-    super(url, token, { retries: 0 });
+    super(url, token, { retries: 0, timeout: 3_000 });
     this.name = name;
     this.starts = new Map(); // where each conversation began: what came after is owed
     this.socket.on('disconnect', () => this.tell({ closed: now() }));
@@ -78,6 +78,14 @@ class Person extends Client {
     }
   }
 
+  /** Wait until everything that was heard of is here, but not for ever. */
+  async rests() {
+    const isBehind = () => [...this.talks.values()].some((talk) => talk.more || talk.heard > talk.cursor);
+    await this.until(() => this.socket.connected && !isBehind(), 'rest').catch((error) => {
+      this.tell({ restless: error.message, connected: this.socket.connected, behind: isBehind() });
+    });
+  }
+
   shown() {
     const talks = [...this.talks].map(([id, talk]) => {
       const messages = [...talk.messages.values()].map((one) => ({
@@ -100,6 +108,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     await Promise.all(living);
     report({ stopped: true });
   } else {
+    await Promise.all(everybody.map((person) => person.rests()));
     for (const person of everybody) person.shown();
     for (const person of everybody) person.close();
     report({ left: true });
