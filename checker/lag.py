@@ -64,12 +64,13 @@ def _of_steps(
 ) -> Iterator[Lag]:
     numbers, times = life.timelines.get(talk, ([], []))
     for before, step in pairwise(steps):
-        if not life.began_at <= step.at <= life.ended_at or step.line is not before.line:
-            # Whoever was away is told with the hello.
+        if not life.began_at <= step.at <= life.ended_at:
             continue
         first, end = bisect_right(numbers, before.cursor), bisect_right(numbers, step.cursor)
         for number, at in zip(numbers[first:end], times[first:end], strict=True):
-            if at > step.line.ready_at:
+            # Whoever was away is told with the hello, and what was said while somebody was out is
+            # read, not delivered.
+            if at > step.line.ready_at and life.was_in(talk, step.line.user_id, number):
                 excused = case.excused_until(step.line.node, at, step.at)
                 seconds = max(0.0, step.at - at)
                 owed = max(0.0, step.at - max(at, excused))

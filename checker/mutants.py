@@ -31,8 +31,8 @@ def _stale_membership() -> None:
 
     at_once = Feed._dismiss  # noqa: SLF001
 
-    def later(feed: Feed, line: Any, user_id: str, number: int) -> None:
-        asyncio.get_running_loop().call_later(2, at_once, feed, line, user_id, number)
+    def later(*whom: Any) -> None:
+        asyncio.get_running_loop().call_later(2, at_once, *whom)
 
     _replace(Feed, "_dismiss", later)
 
@@ -42,9 +42,9 @@ def _published_twice() -> None:
 
     once = Feed._hand_out  # noqa: SLF001
 
-    def twice(feed: Feed, event: Any, data: dict[str, Any]) -> None:
-        once(feed, event, data)
-        once(feed, event, data)
+    def twice(feed: Feed, *what: Any) -> None:
+        once(feed, *what)
+        once(feed, *what)
 
     _replace(Feed, "_hand_out", twice)
 
