@@ -170,6 +170,7 @@ def _figures(case: Case, lags: list[Lag], waits: list[Waited]) -> dict[str, floa
     codes = Counter(attempt.code for attempt in attempts if attempt.code)
     figures |= {f"attempts answered {code}": number for code, number in sorted(codes.items())}
     figures |= {
+        "seconds lived": round(history.ended_at - history.began_at, 1),
         "connections": len(history.lines),
         "frames": len(history.frames),
         "deliveries timed": len(lags),

@@ -17,6 +17,7 @@ class Track(Enum):
 
     DATABASE = "database"
     NODES = "nodes"
+    TROUBLE = "trouble of nodes that live"
     BUS = "bus"
     CLIENTS = "clients"
 

@@ -19,7 +19,7 @@ pytestmark = [
 
 @pytest.mark.timeout(240)
 async def test_a_town_under_every_fault_crosses_no_line(tmp_path: Path) -> None:
-    order = Order(seed=1, seconds=60)
+    order = Order(seed=1, seconds=30)
     found = report.made(order, await run(order, tmp_path / "town"))
     assert found.crossed == []
     assert [bar for bar in found.faults_seen if not bar.is_held] == []

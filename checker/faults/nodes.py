@@ -99,26 +99,26 @@ async def _loses_database(weather: Weather, kind: str) -> None:
 
 
 KINDS = {
-    "node killed": Kind(Track.NODES, 3, _dies),
+    "node killed": Kind(Track.NODES, 4, _dies),
     "node killed before the insert": Kind(
-        Track.NODES, 3, _dies_at("database", _SAID, b"", Fate.IS_LOST)
+        Track.NODES, 4, _dies_at("database", _SAID, b"", Fate.IS_LOST)
     ),
     "node killed before the commit": Kind(
-        Track.NODES, 3, _dies_at("database", _COMMIT, b"", Fate.IS_LOST)
+        Track.NODES, 4, _dies_at("database", _COMMIT, b"", Fate.IS_LOST)
     ),
     "node killed between commit and publish": Kind(
-        Track.NODES, 3, _dies_at("database", _SAID, STORED, Fate.IS_LOST)
+        Track.NODES, 4, _dies_at("database", _SAID, STORED, Fate.IS_LOST)
     ),
     "node killed between publish and acknowledgement": Kind(
-        Track.NODES, 3, _dies_at("door", _TOLD, b"", Fate.IS_LAST)
+        Track.NODES, 4, _dies_at("door", _TOLD, b"", Fate.IS_LAST)
     ),
     "node killed as it publishes": Kind(
-        Track.NODES, 3, _dies_at("bus", _TOLD, b"", Fate.IS_LOST), (Bus.SINGLE,)
+        Track.NODES, 4, _dies_at("bus", _TOLD, b"", Fate.IS_LOST), (Bus.SINGLE,)
     ),
     "node killed when it has published": Kind(
-        Track.NODES, 3, _dies_at("bus", _TOLD, b"", Fate.IS_LAST), (Bus.SINGLE,)
+        Track.NODES, 4, _dies_at("bus", _TOLD, b"", Fate.IS_LAST), (Bus.SINGLE,)
     ),
-    "node frozen": Kind(Track.NODES, 3, _freezes),
-    "clock stepped": Kind(Track.NODES, 2, _clock_steps),
-    "node cut off from the database": Kind(Track.NODES, 3, _loses_database),
+    "node frozen": Kind(Track.TROUBLE, 3, _freezes),
+    "clock stepped": Kind(Track.TROUBLE, 2, _clock_steps),
+    "node cut off from the database": Kind(Track.TROUBLE, 3, _loses_database),
 }

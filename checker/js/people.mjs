@@ -105,8 +105,7 @@ const living = everybody.map((person) => person.lives());
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'stop') {
     isOver = true;
-    await Promise.all(living);
-    report({ stopped: true });
+    Promise.all(living).then(() => report({ stopped: true }));
   } else {
     await Promise.all(everybody.map((person) => person.rests()));
     for (const person of everybody) person.shown();
