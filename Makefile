@@ -28,6 +28,7 @@ help:
 	@echo 'make screenshots   look at the page: every view, theme and size, in screenshots/'
 	@echo 'make bench    measure beside Node, python-socketio and Django, write bench/report.md'
 	@echo 'make chaos    break a town on purpose and judge what was heard   (SEED= SECONDS= MUTANT=)'
+	@echo 'make mutants  break the server and its clients on purpose: each has to be caught'
 	@echo 'make clean    remove everything that was installed or cached here'
 	@echo 'PYTHON= and NODE= choose other interpreters than those that are found.'
 
