@@ -6,6 +6,8 @@ the rule of the clients. The product knows nothing of them.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from checker.rule import RULES
@@ -13,28 +15,42 @@ from checker.rule import RULES
 # Inside a node
 
 
-def _replace(owner: type, name: str, by: object) -> None:
+def _replace(owner: Any, name: str, by: object) -> None:
+    if not hasattr(owner, name):
+        message = f"there is no {name} to spoil in {owner}"
+        raise AttributeError(message)
     setattr(owner, name, by)
 
 
-def _no_repair() -> None:
-    from server.realtime.feed import Feed  # noqa: PLC0415 (only a node that is spoilt has it)
+def _found(*places: str) -> Any:
+    """Return the class at the first of these places (`module:Class`) that this checkout has.
 
-    async def compare(_: Feed) -> None:
+    `CHECKER_SOURCE` may name an older one.
+    """
+    for place in places:
+        module, _, name = place.partition(":")
+        if find_spec(module) is not None:
+            return getattr(import_module(module), name)
+    message = f"there is none of {places}"
+    raise LookupError(message)
+
+
+def _no_repair() -> None:
+    async def compare(_: Any) -> None:
         return
 
-    _replace(Feed, "compare", compare)
+    _replace(_found("server.realtime.heads:Heads", "server.realtime.feed:Feed"), "compare", compare)
 
 
 def _stale_membership() -> None:
-    from server.realtime.feed import Feed  # noqa: PLC0415
-
-    at_once = Feed._dismiss  # noqa: SLF001
+    seats = _found("server.realtime.seats:Seats", "server.realtime.feed:Feed")
+    name = "dismiss" if hasattr(seats, "dismiss") else "_dismiss"
+    at_once = getattr(seats, name)
 
     def later(*whom: Any) -> None:
         asyncio.get_running_loop().call_later(2, at_once, *whom)
 
-    _replace(Feed, "_dismiss", later)
+    _replace(seats, name, later)
 
 
 def _published_twice() -> None:
