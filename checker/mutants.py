@@ -36,10 +36,20 @@ def _found(*places: str) -> Any:
 
 
 def _no_repair() -> None:
+    """Read nothing from the database, whether a number is missing or a head is higher."""
+
+    def nothing(*_: Any) -> None:
+        return
+
     async def compare(_: Any) -> None:
         return
 
-    _replace(_found("server.realtime.heads:Heads", "server.realtime.feed:Feed"), "compare", compare)
+    mender = _found("server.realtime.mender:Mender", "server.realtime.feed:Feed")
+    if hasattr(mender, "need"):
+        _replace(mender, "need", nothing)
+    else:
+        _replace(mender, "compare", compare)
+        _replace(mender, "_lose_patience", nothing)
 
 
 def _stale_membership() -> None:
