@@ -5,6 +5,9 @@ PORT ?= 8000
 PYTHON ?=
 NODE ?=
 ARGS ?=
+SEED ?= 1
+SECONDS ?= 120
+MUTANT ?=
 
 BIN := .venv/bin
 
@@ -14,7 +17,7 @@ NO_PROXY := 127.0.0.1,localhost,::1$(addprefix $(comma),$(or $(no_proxy),$(NO_PR
 no_proxy := $(NO_PROXY)
 export NO_PROXY no_proxy PYTHON NODE
 
-.PHONY: help run reset test check lint format screenshots bench install develop clean
+.PHONY: help run reset test check lint format screenshots bench chaos mutants install develop clean
 
 help:
 	@echo 'make run      start a demo on http://$(HOST):$(PORT)   (PORT=, HOST=)'
@@ -24,6 +27,8 @@ help:
 	@echo 'make format   rewrite the code in the one format'
 	@echo 'make screenshots   look at the page: every view, theme and size, in screenshots/'
 	@echo 'make bench    measure beside Node, python-socketio and Django, write bench/report.md'
+	@echo 'make chaos    break a town on purpose and judge what was heard   (SEED= SECONDS= MUTANT=)'
+	@echo 'make mutants  break the server and its clients on purpose: each has to be caught'
 	@echo 'make clean    remove everything that was installed or cached here'
 	@echo 'PYTHON= and NODE= choose other interpreters than those that are found.'
 
@@ -65,6 +70,14 @@ screenshots: develop
 bench: develop
 	@exec $(BIN)/python -m bench $(ARGS)
 
+chaos: develop
+	@exec $(BIN)/python -m checker --seed $(SEED) --seconds $(SECONDS) \
+	    $(if $(MUTANT),--design $(MUTANT)) $(ARGS)
+
+# Every mutant of the product and of its clients has to be caught.
+mutants: develop
+	@exec $(BIN)/python -m checker.proof $(ARGS)
+
 install:
 	@sh tools/install runtime
 
@@ -72,5 +85,5 @@ develop:
 	@sh tools/install development
 
 clean:
-	rm -rf .venv tests/js/node_modules bench/built .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist screenshots
+	rm -rf .venv tests/js/node_modules bench/built chaos .ruff_cache .mypy_cache .pytest_cache .import_linter_cache dist screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,16 +1,38 @@
-"""A network between people and a server that can be cut, frozen and restored.
+"""A network between people and a server that can be cut, frozen, slowed, watched and restored.
 
 A browser's own offline switch leaves an open WebSocket open; a cable does not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
 from typing import cast
 
 from tests.services import LOOPBACK
 
 _PART = 65_536
+
+
+class Way(Enum):
+    """Which way a part goes."""
+
+    ASKED = auto()
+    ANSWERED = auto()
+
+
+class Fate(Enum):
+    """What becomes of a part, and of the connection it came by."""
+
+    PASSES = auto()
+    IS_LAST = auto()
+    """It passes, and the connection is reset after it."""
+    IS_LOST = auto()
+    """It does not pass, and the connection is reset."""
+
+
+Watcher = Callable[[object, Way, bytes], Fate]
+"""Looks at each part with the connection that it comes by, and says what becomes of both."""
 
 
 class Proxy:
@@ -19,13 +41,16 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._writers: set[asyncio.StreamWriter] = set()
+        self.watcher: Watcher | None = None
+        self.delay_s = 0.0
+        """How long each part takes; the next one waits for it."""
         self._asks, self._answers = asyncio.Event(), asyncio.Event()
         self._is_cut = False
         self.restore()
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{LOOPBACK}:{self.port}"
 
     async def close(self) -> None:
@@ -34,9 +59,17 @@ class Proxy:
         self._server.close()
         await self._server.wait_closed()
 
+    def target(self) -> int:
+        """Return the port that the next connection goes to."""
+        return self._target
+
     def cut(self) -> None:
         """Reset what is open, without a goodbye, and everything that comes until `restore`."""
         self._is_cut = True
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset what is open, without a goodbye."""
         for writer in self._writers:
             cast("asyncio.Transport", writer.transport).abort()
 
@@ -71,23 +104,36 @@ class Proxy:
         self._writers.add(to_far)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass_on(near, to_far, self._asks))
-                both.create_task(self._pass_on(far, to_near, self._answers))
+                both.create_task(self._pass_on(near, to_far, to_near, self._asks, Way.ASKED))
+                both.create_task(self._pass_on(far, to_near, to_near, self._answers, Way.ANSWERED))
         finally:
             self._writers.discard(to_far)
             cast("asyncio.Transport", to_far.transport).abort()
 
     async def _far(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(LOOPBACK, self._target)
+        return await asyncio.open_connection(LOOPBACK, self.target())
 
     async def _pass_on(
-        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flows: asyncio.Event
+        self,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        wire: asyncio.StreamWriter,
+        flows: asyncio.Event,
+        way: Way,
     ) -> None:
         with suppress(OSError):
             while part := await source.read(_PART):
                 await flows.wait()
-                target.write(part)
-                await target.drain()
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                fate = Fate.PASSES if self.watcher is None else self.watcher(wire, way, part)
+                if fate is not Fate.IS_LOST:
+                    target.write(part)
+                    await target.drain()
+                if fate is not Fate.PASSES:
+                    for side in (target, wire):
+                        cast("asyncio.Transport", side.transport).abort()
+                    return
             target.write_eof()
 
 

