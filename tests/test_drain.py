@@ -33,6 +33,9 @@ from tests.wire import DEAF_BYTES, Wires
 
 SPREAD_S = 1.0
 
+# A stop may take 15 seconds, and others share the machine.
+pytestmark = pytest.mark.timeout(60)
+
 
 async def status_of(town: Town, path: str) -> tuple[int, Any]:
     async with town.http.get(town.url + path) as response:

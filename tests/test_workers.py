@@ -22,7 +22,11 @@ from tests.people import Device, Town
 from tests.process import Process, finished, python
 from tests.services import LOOPBACK, free_port
 
-pytestmark = [pytest.mark.one_database, pytest.mark.usefixtures("two_dialects")]
+pytestmark = [
+    pytest.mark.one_database,
+    pytest.mark.timeout(60),
+    pytest.mark.usefixtures("two_dialects"),
+]
 
 # As `palabre serve --workers 2`, but without Redis: what they say arrives by the database.
 TWO = """
