@@ -37,7 +37,7 @@ from server.middleware import Manners
 from server.readiness import Readiness
 from server.realtime import drain
 from server.realtime.activity import Activity
-from server.realtime.board import MemoryBoard
+from server.realtime.board import Board, MemoryBoard
 from server.realtime.bus import Bus, MemoryBus, RedisBus
 from server.realtime.connection import Entrance
 from server.realtime.emitter import Emitter
@@ -47,6 +47,7 @@ from server.realtime.limits import Buckets
 from server.realtime.lobby import Lobby
 from server.realtime.plain import Plain
 from server.realtime.presence import Presence
+from server.realtime.shared_board import SharedBoard
 from server.realtime.sockets import Sockets
 from server.realtime.teller import Teller
 from server.realtime.websocket import Turn
@@ -278,7 +279,7 @@ class _House:
             self._sweeper,
         )
         self.intake = Intake(self._store, self.images, self._sweeper)
-        self.presence = Presence(settings, MemoryBoard(), hub)
+        self.presence = Presence(settings, _board(settings, self.bus), hub)
         self.feed.on_move(self.presence.followers.moved)
         self.activity = Activity(settings.limits, hub)
         lobby = Lobby(self.dispatcher, self._tokens, hub, self.feed, self.presence, self.activity)
@@ -309,6 +310,7 @@ class _House:
         await self.feed.open()
         await self._journal.open()
         await self.bus.open(await database.file_key())
+        await self.presence.board.open()
         self._recency.start()
         await _claim(settings, self._sweeper)
         self._watch = asyncio.create_task(self.feed.watch())
@@ -427,6 +429,10 @@ def _hear_others(settings: Settings, bus: RedisBus, hub: Hub, teller: Teller) ->
     bus.listen(teller.typists.notice)
     if settings.redis.emitter_channel:
         Emitter(settings.limits, bus, hub)
+
+
+def _board(settings: Settings, bus: Bus) -> Board:
+    return SharedBoard(settings, bus) if isinstance(bus, RedisBus) else MemoryBoard()
 
 
 def _store(settings: Settings) -> Store:

@@ -9,10 +9,11 @@ import orjson
 
 
 class Room(Enum):
-    """The two kinds of room; clients never name one."""
+    """The kinds of room; clients never name one. That of a person's presence is for nodes only."""
 
     CONVERSATION = auto()
     USER = auto()
+    PRESENCE = auto()
 
 
 @dataclass(frozen=True, slots=True)

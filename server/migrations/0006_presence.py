@@ -24,7 +24,7 @@ INDEXES = [
 class Migration(TortoiseMigration):
     """What is kept of presence; and for each member, whether something may be unread."""
 
-    dependencies = [("palabre", "0004_last_activity")]
+    dependencies = [("palabre", "0005_server_keys")]
     operations = [
         RunOnBoth(TABLES),
         AddColumn("participants", "is_behind", "BOOLEAN"),

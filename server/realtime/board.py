@@ -41,6 +41,12 @@ class Board(Protocol):
     def listen(self, listener: Listener) -> None:
         """Let somebody hear of everybody who is, or who is to be looked at again."""
 
+    async def open(self) -> None:
+        """Begin."""
+
+    async def close(self) -> None:
+        """Vouch for nobody any more, once people have had a moment to come back elsewhere."""
+
 
 def best(sights: Collection[Sight]) -> Sight | None:
     """Return how a person is who is seen in several places: active beats away, late beats early."""
@@ -85,3 +91,9 @@ class MemoryBoard:
     def listen(self, listener: Listener) -> None:
         """Let somebody hear of everybody who is to be looked at again."""
         self._listeners.append(listener)
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing: it ends with the process."""

@@ -193,6 +193,7 @@ class Presence:
         if left:
             with suppress(TimeoutError):
                 await asyncio.wait_for(_noted(left), _LAST_S)
+        await self.board.close()
 
 
 async def _noted(last_active: dict[str, int]) -> bool:

@@ -29,7 +29,7 @@ OPEN_S = 1.0
 """How long a start waits for Redis; without it everything works, two seconds later."""
 
 _CLOSE_S = 1.0
-_LETTERS = {Room.CONVERSATION: "c", Room.USER: "u"}
+_LETTERS = {Room.CONVERSATION: "c", Room.USER: "u", Room.PRESENCE: "p"}
 _ROOMS = {letter: room for room, letter in _LETTERS.items()}
 
 log = get_logger("server.bus")
@@ -57,6 +57,7 @@ class RedisBus:
         self._emitter = settings.emitter_channel.encode()
         self._hear_library: Callable[[bytes], None] = _to_nobody
         self._hear_emitter: Callable[[bytes], None] = _to_nobody
+        self._hear_presence: Callable[[str, bytes], None] = lambda _target, _body: None
         self.counts: Counter[str] = Counter()
 
     # Beginning and end
@@ -195,7 +196,9 @@ class RedisBus:
             self._hear_library(envelope.body)
             return
         _, letter, target = channel.split(":", 2)
-        if envelope.kind is Kind.EVENT:
+        if _ROOMS[letter] is Room.PRESENCE:
+            self._hear_presence(target, envelope.body)
+        elif envelope.kind is Kind.EVENT:
             event = envelope.event(_ROOMS[letter], target)
             for listener in self._listeners:
                 listener(event)
@@ -205,6 +208,21 @@ class RedisBus:
     def _doubt(self) -> None:
         if self._repairer is not None:
             self._repairer.doubt()
+
+    # For presence
+
+    def hear_presence(self, hear: Callable[[str, bytes], None]) -> None:
+        """Let somebody hear what other nodes say of the presence of people who are followed."""
+        self._hear_presence = hear
+
+    def tell_presence(self, user_id: str, body: bytes) -> None:
+        """Let the nodes that follow a person hear something of their presence."""
+        channel = self._channel(Room.PRESENCE, user_id)
+        speaking = self._servers.speaking_on(channel.encode())
+        if self._seal is not None and speaking is not None:
+            event = Event("presence", Room.PRESENCE, user_id, body, about="")
+            envelope = self._seal.event(channel, self._epoch, event)
+            self._post(speaking, Letter(channel.encode(), envelope))
 
     # For python-socketio
 

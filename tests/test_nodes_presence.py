@@ -1,0 +1,211 @@
+"""Presence of people who are connected to different nodes, and what becomes of it when one dies."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server.config import Settings
+from server.realtime import followers, presence
+from tests import nodes
+from tests.eventually import becomes
+from tests.people import Device, Person, Town
+from tests.services import Valkey
+
+pytestmark = pytest.mark.many_nodes
+
+SHORT = {"presence_lease_s": 2}
+
+
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for what spares people a flicker."""
+    monkeypatch.setattr(presence, "PARTED_S", 0.02)
+    monkeypatch.setattr(followers, "REST_S", 0.0)
+
+
+async def looks(device: Device, *user_ids: str) -> dict[str, str]:
+    """Subscribe to people, and return how they are."""
+    answer = await device.asks("presence:subscribe", user_ids=list(user_ids))
+    return {one["user_id"]: one["status"] for one in answer["presence"]}
+
+
+async def sees(device: Device, status: str) -> dict[str, Any]:
+    """Wait for the next change of presence, which must be to this status."""
+    await becomes(lambda: any(name == "presence:changed" for name, _ in device.frames))
+    told = [data for name, data in device.frames if name == "presence:changed"]
+    device.frames.clear()
+    assert told[-1]["status"] == status
+    return told[-1]
+
+
+async def two(north: Town, south: Town) -> tuple[Person, Person]:
+    """Return two people who share a conversation, one for each node."""
+    bob, cleo = await north.known("bob"), await south.known("cleo")
+    await bob.creates("direct", cleo)
+    return bob, cleo
+
+
+async def test_people_see_each_other_from_node_to_node_and_an_outsider_sees_nobody(
+    north: Town, south: Town
+) -> None:
+    bob, cleo = await two(north, south)
+    eve = await north.known("eve")
+    his, outside = await bob.connects(), await eve.connects()
+    assert await looks(his, "cleo") == {"cleo": "offline"}
+    assert await looks(outside, "cleo") == {"cleo": "offline"}
+
+    hers = await cleo.connects()
+    await sees(his, "active")
+    await hers.asks("presence:set", status="away")
+    assert (await sees(his, "away"))["last_active_at"] is not None
+    late = await bob.connects()
+    assert await looks(late, "cleo") == {"cleo": "away"}
+    await late.close()
+    await hers.asks("presence:set", status="invisible")
+    await sees(his, "offline")
+    await hers.asks("presence:set", status="active")
+    await sees(his, "active")
+    await hers.close()
+
+    assert (await sees(his, "offline"))["last_active_at"] is not None
+    await outside.hears_nothing()
+
+
+async def test_a_person_on_two_nodes_is_there_until_both_have_lost_them(
+    north: Town, south: Town
+) -> None:
+    bob, cleo = await two(north, south)
+    also = await north.known("cleo")
+    his = await bob.connects()
+    await looks(his, "cleo")
+    far, near = await cleo.connects(), await also.connects()
+    await sees(his, "active")
+
+    await far.asks("presence:set", status="away")
+    await asyncio.sleep(0.3)
+    await his.hears_nothing()
+    await near.close()
+    await sees(his, "away")
+    await far.close()
+
+    await sees(his, "offline")
+
+
+async def test_a_removal_ends_what_is_seen_on_the_other_node(north: Town, south: Town) -> None:
+    bob, cleo = await north.known("bob"), await south.known("cleo")
+    ada = await south.known("ada")
+    talk = await ada.creates("group", bob, cleo)
+    his, hers = await bob.connects(), await cleo.connects()
+    assert await looks(his, "cleo") == {"cleo": "active"}
+
+    await ada.delete(f"conversations/{talk['id']}/participants/cleo/")
+    await sees(his, "offline")
+    await hers.heard()
+    await hers.asks("presence:set", status="away")
+    await asyncio.sleep(0.3)
+
+    assert "presence:changed" not in await his.heard_names()
+
+
+@pytest.mark.settings(limits=SHORT)
+async def test_of_a_node_that_dies_nobody_is_left_after_a_lease(north: Town, south: Town) -> None:
+    bob, cleo = await two(north, south)
+    his, hers = await bob.connects(), await cleo.connects()
+    assert await looks(his, "cleo") == {"cleo": "active"}
+    died_at = asyncio.get_running_loop().time()
+
+    # It renews nothing and says nothing any more, as after a kill.
+    for task in south.node.presence.board._tasks:
+        task.cancel()
+
+    await sees(his, "offline")
+    assert asyncio.get_running_loop().time() - died_at <= SHORT["presence_lease_s"] + 0.5
+    await hers.heard()
+
+
+@pytest.mark.settings(limits=SHORT)
+async def test_people_stay_while_leases_are_renewed(north: Town, south: Town) -> None:
+    bob, cleo = await two(north, south)
+    his, hers = await bob.connects(), await cleo.connects()
+    assert await looks(his, "cleo") == {"cleo": "active"}
+
+    await asyncio.sleep(2.5 * SHORT["presence_lease_s"])
+
+    await his.hears_nothing()
+    await hers.hears_nothing()
+    late = await bob.connects()
+    assert await looks(late, "cleo") == {"cleo": "active"}
+
+
+@pytest.mark.settings(limits=SHORT)
+async def test_when_redis_comes_back_empty_nobody_is_gone(
+    north: Town, south: Town, valkey: Valkey
+) -> None:
+    bob, cleo = await two(north, south)
+    his, hers = await bob.connects(), await cleo.connects()
+    assert await looks(his, "cleo") == {"cleo": "active"}
+
+    valkey.kill()
+    valkey.start()
+    await asyncio.sleep(2 * SHORT["presence_lease_s"])
+
+    await his.hears_nothing()
+    late = await bob.connects()
+    assert await looks(late, "cleo") == {"cleo": "active"}
+    await hers.asks("presence:set", status="away")
+    await sees(his, "away")
+    await hers.heard()
+    await late.heard()
+
+
+@pytest.mark.settings(limits=SHORT)
+async def test_without_redis_people_of_the_same_node_see_each_other_and_all_work_goes_on(
+    north: Town, south: Town, valkey: Valkey
+) -> None:
+    bob, cleo = await two(north, south)
+    near = await north.known("cleo")
+    valkey.kill()
+
+    his, hers, far = await bob.connects(), await near.connects(), await cleo.connects()
+    assert await looks(his, "cleo") == {"cleo": "active"}
+    await hers.close()
+    await sees(his, "offline")
+
+    valkey.start()
+    await sees(his, "active")
+    await far.heard()
+
+
+async def test_a_node_that_stops_leaves_people_a_moment_to_come_back(
+    north: Town, installation: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await north.known("bob")
+    async with nodes.town(installation) as south:
+        cleo = await south.known("cleo")
+        await bob.creates("direct", cleo)
+        his, hers = await bob.connects(), await cleo.connects()
+        assert await looks(his, "cleo") == {"cleo": "active"}
+        hers.is_checked = False
+    back = await (await north.known("cleo")).connects()
+    await asyncio.sleep(0.3)
+
+    await his.hears_nothing()
+    await back.hears_nothing()
+
+
+async def test_who_types_on_a_node_that_dies_stops_on_the_other(
+    north: Town, installation: Settings
+) -> None:
+    bob = await north.known("bob")
+    async with nodes.town(installation) as south:
+        cleo = await south.known("cleo")
+        talk = await bob.creates("direct", cleo)
+        his, hers = await bob.connects(), await cleo.connects()
+        hers.is_checked = False
+        await hers.asks("typing:start", conversation_id=talk["id"])
+        assert (await his.hears("typing:started"))["user_id"] == "cleo"
+
+        await hers.close()
+
+        assert (await his.hears("typing:stopped"))["user_id"] == "cleo"
