@@ -305,7 +305,6 @@ class DatabaseSettings(Section):
             # commit, and what many commits change in one page goes to the file once.
             "wal_autocheckpoint": 4_000,
             "journal_size_limit": 67_108_864,
-            "cache_size": -16_000,
         }
         return {"engine": "tortoise.backends.sqlite", "credentials": credentials}
 
