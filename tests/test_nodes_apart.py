@@ -84,6 +84,13 @@ async def reaches(device: Device, user_seq: int) -> None:
     await becomes(lambda: device.reference.user_cursor == user_seq)
 
 
+async def hears_only(device: Device, talk: dict[str, Any]) -> None:
+    """Wait until a node has told everything, and only one conversation is heard there."""
+    lines = device.person.town.node.feed._conversations
+    head = talk["head"]
+    await becomes(lambda: {id_: at.position for id_, at in lines.items()} == {talk["id"]: head})
+
+
 async def twin(person: Person, town: Town) -> Device:
     """Connect somebody to another node, too."""
     return await (await town.known(person.id)).connects()
@@ -213,10 +220,11 @@ async def test_personal_events_come_in_the_order_of_their_numbers_on_every_node(
     for talk in talks:
         await bob.post(f"conversations/{talk['id']}/archive/")
         await ada.delete(f"conversations/{talk['id']}/participants/bob/")
-    await ada.creates("group", bob)
+    last = await ada.creates("group", bob)
 
     for device in there:
         await reaches(device, 10)
+        await hears_only(device, last)
         chain = numbers(await device.heard(), "user")
         assert chain[0][0] == 3
         assert chain[-1][1] == 10
