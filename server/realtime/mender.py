@@ -165,12 +165,7 @@ class Mender:
             if found.events is None:
                 jumping.append(line)
                 continue
-            self._seats.suspend(line, found.events)
-            for event in found.events:
-                if not self._feed.is_current(line):
-                    break
-                if (event.number or 0) > (line.position or 0):
-                    self._feed.deliver(line, event)
+            self._deliver(line, found.events)
             self._arrive(line, found.head)
             delivered += len(found.events)
             if delivered > _BREATH:
@@ -178,6 +173,15 @@ class Mender:
                 await asyncio.sleep(0)
         if jumping:
             await self._jump(jumping, missed)
+
+    def _deliver(self, line: Line, missed: Sequence[Event]) -> None:
+        """Deliver what did not arrive while it was read, all at once."""
+        news = [event for event in missed if (event.number or 0) > (line.position or 0)]
+        if self._feed.is_current(line):
+            self._seats.suspend(line, news)
+        for event in news:
+            if self._feed.is_current(line):
+                self._feed.deliver(line, event)
 
     def _arrive(self, line: Line, head: int) -> None:
         """Stand at the head that was read, whatever objects there were on the way."""
