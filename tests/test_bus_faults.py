@@ -36,7 +36,7 @@ async def south(north: Town, installation: Settings, way: Lossy) -> AsyncIterato
 
 @pytest.fixture
 def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare heads only when there is doubt."""
+    """Compare heads only when there is doubt; asked for before the nodes start."""
     monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
 
 
@@ -159,7 +159,7 @@ async def test_a_node_that_cannot_reach_valkey_starts_and_joins_when_it_can(
 
 
 async def test_a_connection_that_is_killed_is_opened_again_and_what_was_missed_is_found(
-    scene: Scene, north: Town, south: Town, valkey: Valkey, no_heads: None
+    no_heads: None, scene: Scene, north: Town, south: Town, valkey: Valkey
 ) -> None:
     for kind in ("pubsub", "normal"):
         await _kill_connections(valkey, kind)
@@ -175,7 +175,7 @@ async def _kill_connections(valkey: Valkey, kind: str) -> None:
 
 
 async def test_a_connection_that_is_silently_replaced_is_noticed(
-    scene: Scene, south: Town, way: Lossy, no_heads: None
+    no_heads: None, scene: Scene, south: Town, way: Lossy
 ) -> None:
     await way.replace()
     await scene.says()
@@ -218,31 +218,40 @@ async def test_messages_that_get_lost_on_the_way_are_found_by_their_successors_a
     assert len(lost) == 4
 
 
-async def test_a_membership_whose_announcement_is_lost_is_found(
+async def test_memberships_whose_announcements_are_lost_are_found(
     north: Town, south: Town, way: Lossy
 ) -> None:
-    ada, bob = await north.known("ada"), await south.known("bob")
-    his = await bob.connects()
+    ada, bob, cleo = await north.known("ada"), await south.known("bob"), await south.known("cleo")
+    his, hers = await bob.connects(), await cleo.connects()
     way.loses = lambda *_: True
 
-    talk = await ada.creates("group", bob)
-    said = await ada.says(talk, "Welcome")
-    await his._until(lambda: his.reference.cursors().get(talk["id"], 0) >= said["event_seq"])
-    assert (await his.heard_names())[0] == "conversation:added"
+    talk = await ada.creates("group", bob, cleo)
+    await ada.says(talk, "Welcome")
+    for device in (his, hers):
+        await _hears_last(device, "Welcome")
+        assert (await device.heard_names())[:2] == ["conversation:added", "participant:added"]
 
     await ada.delete(f"conversations/{talk['id']}/participants/bob/")
     await ada.says(talk, "Without Bob")
+    await _hears_last(hers, "Without Bob")
+    await hers.heard()
     await his._until(lambda: len(his.frames) >= 2)
     assert sorted(await his.heard_names()) == ["conversation:removed", "participant:removed"]
-    # Heads have been compared once more since, and he has heard nothing.
-    await south.node.feed.compare()
     await his.hears_nothing()
     await south.must_agree()
 
 
+async def _hears_last(device: Device, content: str) -> None:
+    def is_last() -> bool:
+        name, data = device.frames[-1] if device.frames else ("", {})
+        return name == "message:created" and data["message"]["content"] == content
+
+    await device._until(is_last)
+
+
 @pytest.mark.settings(redis={"waiting_events": 3, "unpublished": 1_000})
 async def test_what_finds_no_room_in_line_is_announced_when_there_is_room_again(
-    scene: Scene, north: Town, valkey: Valkey, no_heads: None, monkeypatch: pytest.MonkeyPatch
+    no_heads: None, scene: Scene, north: Town, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing fails, it only takes long.
     monkeypatch.setattr(speaking, "ANSWER_S", 60)
