@@ -235,7 +235,8 @@ async def refuses_connections(town: Town) -> None:
         while True:
             try:
                 _, writer = await asyncio.open_connection(at.hostname, at.port)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):
+                # Reset: it was in line when the port was closed.
                 return
             writer.close()
 

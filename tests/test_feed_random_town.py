@@ -16,6 +16,7 @@ from server.config import Settings
 from server.events import Event
 from server.realtime import heads
 from tests import nodes
+from tests.eventually import becomes
 from tests.people import Device, Person, Refused, Town, all_conversations
 
 STEPS = 150
@@ -186,6 +187,11 @@ class Day:
             )
 
         await device._until(is_there)
+        # Whoever began at the head is told again what was said before, by a line that began there.
+        lines = device.person.town.node.feed._conversations
+        await becomes(
+            lambda: all(lines[i].position >= fresh[i]["head"] for i in fresh if i in lines)
+        )
 
 
 async def live(day: Day) -> None:

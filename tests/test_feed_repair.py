@@ -450,7 +450,7 @@ async def test_a_large_personal_gap_asks_for_a_sync(
 
 
 @pytest.mark.usefixtures("no_heads")
-async def test_many_conversations_are_mended_by_one_query(
+async def test_many_conversations_are_mended_by_few_queries(
     bus: Bus, town: Town, logged: list[dict[str, Any]], ada: Person, bob: Person, eve: Person
 ) -> None:
     talks = [await ada.creates("group", bob) for _ in range(30)]
@@ -465,7 +465,10 @@ async def test_many_conversations_are_mended_by_one_query(
     assert {data["message"]["id"] for _, data in heard} == said
     assert all(data["prev_event_seq"] == data["event_seq"] - 1 for _, data in heard)
     repairs = [line for line in logged if line["event"] == "repaired"]
-    assert [(line["lines"], line["events"]) for line in repairs] == [(30, 60)]
+    # One for those whose patience ended first, one for all others.
+    assert len(repairs) <= 2
+    assert sum(line["lines"] for line in repairs) == len(talks)
+    assert sum(line["events"] for line in repairs) == len(said)
     await outside.hears_nothing()
 
 

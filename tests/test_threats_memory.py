@@ -39,7 +39,8 @@ async def test_neither_the_idle_nor_the_deaf_cost_more_than_their_bounds(tmp_pat
         number = await push(hers, talk, 24 * MIB)
         grown = memory(process) - before
 
-        assert grown < 12 * MIB, f"{grown / MIB:.1f} MiB were kept"
+        # A mebibyte for each of the deaf, and what the allocator keeps; not what was said.
+        assert grown < 18 * MIB, f"{grown / MIB:.1f} MiB were kept"
         await becomes(lambda: sockets(process) <= open_sockets)
         cut = [line["why"] for line in process.log if line["event"] == "connection cut"]
         assert cut == ["it does not read"] * len(deaf)

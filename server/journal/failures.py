@@ -26,6 +26,8 @@ _GONE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
+    # How a database that is being replaced or stopped turns down whoever connects.
+    asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.InternalClientError,
     DBConnectionError,
     OSError,

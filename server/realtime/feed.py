@@ -99,7 +99,8 @@ class Feed:
     def begin_at(self, conversation_id: str, head: int) -> None:
         """Have a line for a conversation that nobody hears yet, from after a head on."""
         line = self._open(conversation_id)
-        line.position = max(head, line.position or 0)
+        # One that somebody is about to hear goes on from where it is.
+        line.position = head if line.position is None else line.position
         self.advance(line)
 
     def _open(self, conversation_id: str) -> Line:
@@ -130,8 +131,10 @@ class Feed:
             line.early.clear()
 
     def release(self, conversation_ids: Collection[str]) -> None:
-        """Drop the lines of conversations that nobody here hears."""
-        unheard = [id_ for id_ in conversation_ids if not self._hub.is_heard(id_)]
+        """Drop the lines of conversations that nobody here hears, or is about to."""
+        lines = [self._conversations.get(id_) for id_ in conversation_ids]
+        left = [line.target for line in lines if line is not None and not line.coming]
+        unheard = [id_ for id_ in left if not self._hub.is_heard(id_)]
         self._lines.drop(Room.CONVERSATION, unheard)
 
     def release_person(self, user_id: str) -> None:
@@ -225,10 +228,9 @@ class Feed:
         """Have a line for a conversation from the moment one of its members here came in."""
         line = self._open(conversation["id"])
         if line.position is None:
-            line.position, line.known = at - 1, max(line.known, at)
-            self.advance(line)
-        else:
-            self._seats.came_in(line, user_id, conversation, at)
+            line.position = at - 1
+        self._seats.came_in(line, user_id, conversation, at)
+        self.advance(line)
 
     def _went_out(self, user_id: str, conversation_id: str, at: int) -> None:
         line = self._conversations.get(conversation_id)

@@ -30,8 +30,9 @@ class Line:
     is_stale: bool = False
     # The number of the last change of seats, by person.
     moved: dict[str, int] = field(default_factory=dict)
-    # Who is known to go at a number that has not been delivered yet.
+    # Who is known to go, and to come, at a number that has not been delivered yet.
     going: dict[str, int] = field(default_factory=dict)
+    coming: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_behind(self) -> bool:
@@ -60,6 +61,10 @@ class Line:
     def next(self) -> Event | None:
         """Return what is next, if it is here."""
         return None if self.position is None else self.early.pop(self.position + 1, None)
+
+    def expect_after(self, number: int) -> None:
+        """Expect nobody any more who was to come up to a number."""
+        self.coming = {id_: at for id_, at in self.coming.items() if at > number}
 
     def forget_old(self) -> None:
         """Drop what came early and has been delivered otherwise."""

@@ -125,9 +125,6 @@ class Mender:
     def _resume(self, line: Line) -> None:
         line.is_stale = False
         self._feed.advance(line)
-        if line.room is Room.CONVERSATION:
-            # Whoever was left when it was read may be gone.
-            self._feed.release([line.target])
 
     async def _read(self, room: Room, lines: Sequence[Line]) -> dict[str, Missed]:
         after = {line.target: line.position or 0 for line in lines}
@@ -187,7 +184,11 @@ class Mender:
         """Stand at the head that was read, whatever objects there were on the way."""
         line.stand_at(head)
         line.known = max(line.early, default=line.position or 0)
+        line.expect_after(line.position or 0)
         self._resume(line)
+        if line.room is Room.CONVERSATION:
+            # Whoever was left when it was read may be gone.
+            self._feed.release([line.target])
 
     # More than can be replayed
 

@@ -23,6 +23,8 @@ class Seats:
         """Seat whoever an event lets in: they are to hear it."""
         if line.going:
             self._dismiss_before(line, event.number or 0)
+        if line.coming:
+            line.expect_after(event.number or 0)
         seating = event.seating
         if seating is not None and seating.is_active:
             self.admit(line, seating.user_id, event.number or 0)
@@ -68,9 +70,14 @@ class Seats:
     def came_in(self, line: Line, user_id: str, conversation: dict[str, Any], at: int) -> None:
         """Seat a person whose coming in was left out by a line that began at a later head.
 
-        They ask for what was said between the head they were told and this moment.
+        They ask for what was said between the head they were told and this moment. A line that is
+        still behind will come to it, and is kept for that though nobody may hear it yet.
         """
-        if (line.position or 0) < at or at <= line.moved.get(user_id, 0):
+        if (line.position or 0) < at:
+            line.coming[user_id] = at
+            line.known = max(line.known, at)
+            return
+        if at <= line.moved.get(user_id, 0):
             return
         self.admit(line, user_id, at)
         if conversation["head"] < (line.position or 0):
