@@ -54,6 +54,7 @@ await ada.says(group, 'Cleo is gone');
 await bob.says(group, 'Yes');
 assert.deepEqual(await cleo.heardNames(), ['participant:removed', 'conversation:removed']);
 await assert.rejects(cleo.says(group, 'Am I?'), (refused) => refused.error.code === 'not_found');
+for (const one of [ada, bob]) await one.until(() => one.contents(group).length === 3, 'the last message');
 assert.deepEqual(ada.contents(group), ['I am here', 'Cleo is gone', 'Yes']);
 assert.deepEqual(bob.contents(group), ada.contents(group));
 assert.deepEqual(await cleo.heard(), []);
