@@ -1,11 +1,12 @@
 """The page while the server is killed, and while the network is cut or frozen."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocket, expect
 
 from server.config import Settings
 from tests.browser import Windows
@@ -67,7 +68,6 @@ async def test_what_is_written_while_the_server_is_dead_is_sent_once_when_it_liv
         await hers.says("Still nobody")
 
         async with serve(cwd=tmp_path, environment=environment):
-            await hers.button("Try now").click()
             for reader in (hers, his):
                 await reader.is_told("Back, caught up")
                 await reader.sees("Into the void", "Still nobody", "A word from Bob")
@@ -75,6 +75,28 @@ async def test_what_is_written_while_the_server_is_dead_is_sent_once_when_it_liv
             stored = [message["content"] for message in await all_messages(bob, talk["id"])]
             assert sorted(stored[1:]) == ["A word from Bob", "Into the void", "Still nobody"]
             assert stored.index("Into the void") < stored.index("Still nobody")
+
+
+async def test_somebody_who_does_not_want_to_wait_tries_now(
+    browser: Windows, network: Proxy, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    hers = await _behind(browser, network, ada, talk)
+    attempts: list[WebSocket] = []
+    hers.page.on("websocket", lambda attempt: attempts.append(attempt))  # noqa: PLW0108 - it needs a name of its own
+    await hers.page.clock.install()
+    network.cut()
+    await hers.says("Kept for a moment")
+    await expect(hers.button("Try now")).to_be_visible()
+
+    # The clock of the page stands, so that it does not try by itself when it is possible again.
+    await hers.page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+    for attempt in attempts:
+        if not attempt.is_closed():
+            await attempt.wait_for_event("close")
+    network.restore()
+    await hers.button("Try now").click()
+    await hers.sees_mark("Kept for a moment", "Sent")
 
 
 async def test_an_unsent_message_survives_the_end_of_its_window(
