@@ -125,9 +125,12 @@ class Device:
             self.rule.is_syncing = False
         if not answer["ok"]:
             raise LostError
-        self._show(asked_at, line, answer["data"])
-        self.rule.apply_sync(answer["data"])
         data: dict[str, Any] = answer["data"]
+        self._show(asked_at, line, data)
+        # The answer came before the news of another epoch, and is taken after it.
+        if data["epoch"] == asked["epoch"] != self.rule.epoch:
+            raise LostError
+        self.rule.apply_sync(data)
         return data
 
     # Being online

@@ -57,6 +57,11 @@ class Case:
         """Return the lives that somebody may have heard of at a moment."""
         return [life for life in self.lives if life.began_at <= at <= life.ended_at + late_s]
 
+    def life_at(self, at: float) -> Life | None:
+        """Return the life at a moment; there is none while the database is being replaced."""
+        there = (life for life in self.lives if life.began_at <= at <= life.ended_at)
+        return next(there, None)
+
     def excused_until(self, node: str, began: float, ended: float) -> float:
         """Return when a node was last kept from storing or saying anything between two moments."""
         ends = [
@@ -249,7 +254,9 @@ def shown_after_removal(case: Case) -> Iterator[str]:
             before = change
         if before is None or before.kind != "remove" or before.end is not End.ACKNOWLEDGED:
             continue
-        if before.ended_at < shown.asked_at and len(case.lives_at(shown.at)) == 1:
+        lives = case.lives_at(shown.at)
+        # What was removed in a life that has ended since may be a member in an older copy of it.
+        if before.ended_at < shown.asked_at and lives == [case.life_at(before.asked_at)]:
             yield f"{shown.line.device} was shown {shown.conversation_id}"
 
 

@@ -33,7 +33,7 @@ EACH = 3
 _PAUSE_S = 0.1
 _MOVES_S = 2.6
 _FINISH_S = 20.0
-_QUIET_S = 20.0
+_QUIET_S = 60.0
 _LAST_WORDS = 5
 
 

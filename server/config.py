@@ -942,7 +942,8 @@ def _postgres_credentials(url: str) -> dict[str, Any]:
             "application_name": given.get("application_name", "palabre"),
             "statement_timeout": "5000",
             "lock_timeout": "3000",
-            "idle_in_transaction_session_timeout": "10000",
+            # A node whose machine died says no goodbye; nobody waits longer for what it had locked.
+            "idle_in_transaction_session_timeout": "3000",
             # Compiling a statement that reads one page takes longer than running it.
             "jit": "off",
         },

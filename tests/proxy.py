@@ -5,7 +5,7 @@ A browser's own offline switch leaves an open WebSocket open; a cable does not.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import cast
 
@@ -121,7 +121,7 @@ class Proxy:
         flows: asyncio.Event,
         way: Way,
     ) -> None:
-        with suppress(OSError):
+        try:
             while part := await source.read(_PART):
                 await flows.wait()
                 if self.delay_s:
@@ -131,10 +131,15 @@ class Proxy:
                     target.write(part)
                     await target.drain()
                 if fate is not Fate.PASSES:
-                    for side in (target, wire):
-                        cast("asyncio.Transport", side.transport).abort()
-                    return
-            target.write_eof()
+                    break
+            else:
+                target.write_eof()
+                return
+        except OSError:
+            pass
+        # A reset passes on at once, so that no transaction outlives who began it.
+        for side in (target, wire):
+            cast("asyncio.Transport", side.transport).abort()
 
 
 @asynccontextmanager

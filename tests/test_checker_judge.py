@@ -215,3 +215,13 @@ def test_what_was_lost_with_an_older_copy_was_true_until_then() -> None:
     for believer in case.believers:
         believer.talks = {TALK: Belief(FIRST)}
     assert crossed(case) == []
+
+
+def test_a_removal_that_an_older_copy_forgot_excuses_an_answer() -> None:
+    case = good()
+    before, after = life(FIRST, SECOND, gone_at=5), life(FIRST, SECOND)
+    before.ended_at = after.began_at = 6.5
+    case.lives = [before, after]
+    case.history.changes.append(removal())
+    case.history.shown.append(Shown(20.0, 20.1, BEN, TALK, [3]))
+    assert crossed(case) == []
