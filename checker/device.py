@@ -127,7 +127,7 @@ class Device:
             raise LostError
         data: dict[str, Any] = answer["data"]
         self._show(asked_at, line, data)
-        # The answer came before the news of another epoch, and is taken after it.
+        # It was read in an epoch that has ended meanwhile.
         if data["epoch"] == asked["epoch"] != self.rule.epoch:
             raise LostError
         self.rule.apply_sync(data)
@@ -190,6 +190,8 @@ class Device:
             future = self._answers.pop(int(packet[2:start]), None)
             if future is not None and not future.done():
                 future.set_result(orjson.loads(packet[start:])[0])
+                # Whoever asked takes it before anything that came after it is read.
+                await asyncio.sleep(0)
         elif kind in ("44", "41"):
             raise LostError
 
