@@ -62,7 +62,7 @@ class Order:
     @property
     def each(self) -> int:
         """Return how often each fault has to happen."""
-        return max(1, round(EACH * self.seconds / FULL_S))
+        return max(1, int(EACH * self.seconds / FULL_S))
 
 
 async def run(order: Order, folder: Path) -> Case:
