@@ -208,8 +208,10 @@ class Device:
             self._around.history.frames.append(Frame.read(at, self.line, name, data))
             self.rule.hear(name, data)
         if name == "session:resync":
-            wait = self._around.chance.uniform(0, data["within_ms"] / 1_000)
-            self._resync_at = max(self._resync_at, at + wait)
+            # Who waits already waits no longer because of another.
+            if self._resync_at <= at:
+                within_s = data["within_ms"] / 1_000
+                self._resync_at = at + self._around.chance.uniform(0, within_s)
         if self.is_behind:
             self._behind.set()
 
