@@ -39,13 +39,23 @@ class Person extends Client {
   }
 
   /** Ask for everything of these conversations, at a moment of the time that was given. */
-  resync({ conversation_ids, within_ms }) {
+  resync({ conversation_ids, epoch, within_ms }) {
+    const ids = conversation_ids ?? [...this.talks.keys()];
+    if (epoch !== undefined) this.live(epoch);
     setTimeout(() => {
-      for (const id of conversation_ids ?? this.talks.keys()) {
-        if (this.talks.has(id)) this.talks.get(id).more = true;
-      }
-      this.catchUp();
+      for (const id of ids) if (this.talks.has(id)) this.talks.get(id).more = true;
+      if (epoch === undefined) this.catchUp();
+      else this.beginAnew(ids);
     }, Math.random() * within_ms);
+  }
+
+  /** Ask where these conversations stand in another epoch, and for one's seats there. */
+  async beginAnew(ids) {
+    const cursors = Object.fromEntries(ids.map((id) => [id, this.talks.get(id)?.cursor ?? null]));
+    const { epoch } = this;
+    const sync = await this.asks('sync', { cursors, user_seq: 0, epoch });
+    if (this.epoch === epoch) this.apply(sync);
+    this.catchUp();
   }
 
   async lives() {

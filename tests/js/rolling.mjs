@@ -31,6 +31,7 @@ await isTold; // that all of them have been restarted
 const cameBack = ([type, detail]) => type === 'ready' && detail.again;
 await hers.until(() => hers.readies.length > 1, 'being sent elsewhere');
 await his.until(() => his.heard.some(cameBack), 'being sent elsewhere');
+await hers.until(() => said.length > 50, 'enough to lose some of');
 isOver = true;
 await everybody;
 

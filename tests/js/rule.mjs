@@ -64,12 +64,20 @@ export class Client {
   }
 
   ready(ready) {
-    if (this.epoch !== undefined && this.epoch !== ready.epoch) this.talks.clear();
-    this.epoch = ready.epoch;
+    this.live(ready.epoch);
     for (const [id, head] of Object.entries(ready.joined)) this.talk(id, head);
     if (ready.sync) this.apply(ready.sync);
     this.readies.push(ready);
     this.catchUp();
+  }
+
+  /** Forget what was of another epoch: the database was replaced. */
+  live(epoch) {
+    if (this.epoch !== undefined && this.epoch !== epoch) {
+      this.talks.clear();
+      this.userSeq = 0;
+    }
+    this.epoch = epoch;
   }
 
   talk(id, head) {
@@ -99,12 +107,18 @@ export class Client {
 
   /** Take a `sync` answer; return whether there is more. */
   apply(sync) {
+    this.live(sync.epoch);
     for (const entry of sync.conversations) {
+      if (entry.reset) this.talks.delete(entry.id);
       const talk = this.talk(entry.id, entry.event_seq);
-      if (entry.reset) talk.messages.clear();
       for (const message of entry.messages) this.keep(talk, message);
-      talk.cursor = entry.reset ? entry.event_seq : Math.max(talk.cursor, entry.event_seq);
+      talk.cursor = Math.max(talk.cursor, entry.event_seq);
       talk.more = entry.has_more;
+    }
+    for (const { is_active, conversation, conversation_id } of sync.memberships) {
+      if (!is_active) this.talks.delete(conversation_id);
+      // A seat there has to be asked for.
+      else if (!this.talks.has(conversation.id)) this.talk(conversation.id, conversation.head).more = true;
     }
     this.userSeq = Math.max(this.userSeq, sync.user_seq);
   }
@@ -118,7 +132,9 @@ export class Client {
     const behind = () => [...this.talks].filter(([, talk]) => talk.more || talk.heard > talk.cursor);
     while (behind().length > 0) {
       const cursors = Object.fromEntries(behind().map(([id, talk]) => [id, talk.cursor]));
-      this.apply(await this.asks('sync', { cursors, user_seq: this.userSeq, epoch: this.epoch }));
+      const { epoch, userSeq: user_seq } = this;
+      const sync = await this.asks('sync', { cursors, user_seq, epoch });
+      if (this.epoch === epoch) this.apply(sync); // else it was read in an epoch that has ended meanwhile
       this.news();
     }
   }
