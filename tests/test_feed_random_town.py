@@ -14,7 +14,7 @@ import pytest
 
 from server.config import Settings
 from server.events import Event
-from server.realtime import heads
+from server.realtime import feed, heads
 from tests import nodes
 from tests.eventually import becomes
 from tests.people import Device, Person, Refused, Town, all_conversations
@@ -176,22 +176,40 @@ class Day:
                 await self._listen(device)
 
     async def _reach_heads(self, device: Device) -> None:
+        reference, user_id = device.reference, device.person.id
         fresh = await all_conversations(device.person)
+        own = await self._own_number(device)
 
         def is_there() -> bool:
-            talks = device.reference.talks
+            talks = reference.talks
             return {i for i, talk in talks.items() if talk.is_member} == set(fresh) and all(
                 (talks[i].owed or max(talks[i].cursor, talks[i].heard) >= fresh[i]["head"])
                 and talks[i].my.get("user_seq") == fresh[i]["my"]["user_seq"]
                 for i in fresh
             )
 
-        await device._until(is_there)
+        def is_themselves() -> bool:
+            """Return whether what is theirs alone is here: no conversation tells of a hide."""
+            known = max(reference.user_cursor or 0, reference.user_heard)
+            return reference.user_owed or known >= own
+
+        await device._until(lambda: is_there() and is_themselves())
         # Whoever began at the head is told again what was said before, by a line that began there.
-        lines = device.person.town.node.feed._conversations
+        lines = device.person.town.node.feed._lines
         await becomes(
-            lambda: all(lines[i].position >= fresh[i]["head"] for i in fresh if i in lines)
+            lambda: all(
+                lines.conversations[i].position >= fresh[i]["head"]
+                for i in fresh
+                if i in lines.conversations
+            )
         )
+        await becomes(lambda: lines.people[user_id].position >= own)
+
+    async def _own_number(self, device: Device) -> int:
+        """Return the number of a person's last change that is theirs alone, as stored."""
+        asked = {"cursors": {}, "user_seq": device.reference.user_cursor}
+        number: int = (await device.person.post("sync/", asked))["user_seq"]
+        return number
 
 
 async def live(day: Day) -> None:
@@ -220,6 +238,25 @@ async def test_after_a_busy_day_everybody_believes_what_the_database_says(
     town: Town, ada: Person, bob: Person, cleo: Person, dan: Person, eve: Person, seed: int
 ) -> None:
     await live(Day([town], [ada, bob, cleo, dan, eve], seed))
+
+
+async def test_a_day_is_not_over_while_a_hide_is_still_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, cleo: Person
+) -> None:
+    monkeypatch.setattr(feed, "PATIENCE_S", 0.5)
+    day = Day([town], [ada, bob, cleo], 0)
+    await day.begin()
+    (talk,) = day.conversations
+    person = next(p for p in day.people if p.id in day.members[talk])
+    said = await day.devices[person.id][0].says({"id": talk}, "Never mind")
+    monkeypatch.setattr(f"{__name__}.LOST", 1.0)
+    monkeypatch.setattr(f"{__name__}.LATE", 0.0)
+    await person.delete(f"messages/{said['id']}/?scope=me")
+
+    await day.end()
+
+    for device in day.devices[person.id]:
+        assert device.reference.hidden == {said["id"]}
 
 
 @pytest.mark.many_nodes
