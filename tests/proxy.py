@@ -78,6 +78,12 @@ class Proxy:
         self._asks.clear()
         self._answers.clear()
 
+    def forget(self) -> None:
+        """Let nothing through any more on what is open, and nobody is told; what comes passes."""
+        self.freeze()
+        self._asks, self._answers = asyncio.Event(), asyncio.Event()
+        self.restore()
+
     def withhold(self) -> None:
         """Let through what people ask for, and nothing that the server says."""
         self._answers.clear()

@@ -6,6 +6,7 @@ import random
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -14,11 +15,12 @@ from server import app, database, journal
 from server.config import Settings
 from server.errors import SettingsError
 from server.ids import new_id
-from server.models import sql
+from server.models import sessions, sql
 from server.permissions import Caller
 from tests.conftest import SECRET
-from tests.eventually import is_gone
+from tests.eventually import becomes, is_gone
 from tests.people import Device, Person, Town
+from tests.proxy import proxied
 from tests.services import SETTINGS, Postgres
 
 
@@ -310,3 +312,42 @@ async def test_a_transaction_that_is_cancelled_is_finished_all_the_same(
     async with asyncio.timeout(5):
         while not await stored():
             pass
+
+
+async def test_who_reads_again_and_again_keeps_nobody_waiting(database_url: str) -> None:
+    reads = 0
+
+    async def again_and_again() -> None:
+        nonlocal reads
+        while True:
+            await sql.fetch("SELECT 1 AS one")
+            reads += 1
+
+    async with database.opened(at(database_url)):
+        others = [asyncio.create_task(again_and_again()) for _ in range(8)]
+        await becomes(lambda: reads > 100)
+        before = reads
+        await asyncio.wait_for(sql.fetch("SELECT 1 AS one"), 5)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    assert reads - before < 4 * len(others)
+
+
+@pytest.mark.many_nodes
+async def test_a_connection_that_has_fallen_silent_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setattr(sessions, "_COMMAND_S", 0.5)
+    port = urlsplit(database_url).port
+    assert port is not None
+    async with proxied(port) as network:
+        url = database_url.replace(f":{port}/", f":{network.port}/")
+        async with database.opened(at(url)):
+            await sql.fetch("SELECT 1 AS one")
+            network.forget()
+            with pytest.raises(TimeoutError):
+                await sql.fetch("SELECT 1 AS one")
+
+            assert await sql.fetch("SELECT 1 AS one") == [{"one": 1}]

@@ -33,7 +33,8 @@ class Sessions:
         self._most = most
         self._open = 0
         self._free: list[asyncpg.Connection] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # Each gets a connection that is free, or none and may open one.
+        self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._is_closed = False
 
     async def fetch(self, statement: str, values: Sequence[Any]) -> list[Any]:
@@ -41,8 +42,8 @@ class Sessions:
         connection = self._next() or await self._another()
         try:
             found: list[Any] = await connection.fetch(statement, *values)
-        except asyncio.CancelledError:
-            # Its answer is on the way still.
+        except (asyncio.CancelledError, TimeoutError):
+            # Its answer is on the way still, or never comes: nobody else should wait for that.
             connection.terminate()
             raise
         finally:
@@ -60,25 +61,31 @@ class Sessions:
 
     async def _another(self) -> asyncpg.Connection:
         """Return a new connection, or wait for one when there are as many as there may be."""
-        while self._open >= self._most:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except BaseException:
-                # Whoever gave up may have been called already: the next one takes the turn.
-                if turn.done() and not turn.cancelled():
-                    self._call_next()
-                raise
-            free = self._next()
-            if free is not None:
-                return free
-        self._open += 1
+        if self._open < self._most:
+            self._open += 1
+        else:
+            given = await self._turn()
+            if given is not None and not given.is_closed():
+                return given
         try:
             return await self._connected()
         except BaseException:
-            self._open -= 1
-            self._call_next()
+            self._hand_on(None)
+            raise
+
+    async def _turn(self) -> asyncpg.Connection | None:
+        """Wait for a connection, or for the place of one that has ended; first come, first served.
+
+        Whoever reads again and again would else always be faster than those who wait.
+        """
+        turn: asyncio.Future[asyncpg.Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            return await turn
+        except BaseException:
+            # Whoever gave up may have been called already: the next one takes the turn.
+            if turn.done() and not turn.cancelled():
+                self._hand_on(turn.result())
             raise
 
     async def fetch_afresh(self, statement: str, values: Sequence[Any]) -> list[Any]:
@@ -102,20 +109,21 @@ class Sessions:
         )
 
     def _put_back(self, connection: asyncpg.Connection) -> None:
-        if connection.is_closed():
-            self._open -= 1
-        elif self._is_closed:
+        if self._is_closed:
             connection.terminate()
-        else:
-            self._free.append(connection)
-        self._call_next()
+        self._hand_on(None if connection.is_closed() else connection)
 
-    def _call_next(self) -> None:
+    def _hand_on(self, connection: asyncpg.Connection | None) -> None:
+        """Give a connection, or the place of one that has ended, to whoever waited longest."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(connection)
                 return
+        if connection is None:
+            self._open -= 1
+        else:
+            self._free.append(connection)
 
     async def close(self) -> None:
         """Give everything back."""
