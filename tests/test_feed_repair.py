@@ -10,7 +10,7 @@ from server.errors import UnavailableError
 from server.events import Event
 from server.realtime import feed, heads, mender
 from tests.eventually import becomes
-from tests.people import Device, Person, Town
+from tests.people import Device, Person, Refused, Town
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -574,3 +574,34 @@ async def test_a_repair_waits_while_the_database_is_away(
 
     await his.hears("message:created")
     assert (await his.hears("message:created"))["message"]["content"] == "Early"
+
+
+@pytest.mark.usefixtures("no_heads")
+async def test_who_fails_to_come_in_takes_the_line_of_nobody_who_comes_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    original = repair.heads
+    she_asks, he_asks, she_fails = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def heads_of(conversation_ids: list[str]) -> dict[str, int]:
+        if not she_asks.is_set():
+            she_asks.set()
+            await he_asks.wait()
+            raise UnavailableError
+        he_asks.set()
+        await she_fails.wait()
+        return await original(conversation_ids)
+
+    monkeypatch.setattr(repair, "heads", heads_of)
+    hers = asyncio.create_task(ada.connects())
+    await asyncio.wait_for(she_asks.wait(), 5)
+    coming = asyncio.create_task(bob.connects())
+    with pytest.raises(Refused):
+        await hers
+    she_fails.set()
+    his = await coming
+
+    await ada.says(talk, "Do you hear me?")
+
+    assert (await his.hears("message:created"))["message"]["content"] == "Do you hear me?"

@@ -85,10 +85,14 @@ class Feed:
                 self.advance(line)
 
     def _abandon(self, conversation_ids: Collection[str]) -> None:
-        """Drop lines that nobody has found a beginning for."""
+        """Drop lines that nobody has found a beginning for, and nobody else may be looking for.
+
+        Whoever has a seat there is, or releases the line with the seat that they give up.
+        """
         lines = [self._conversations.get(id_) for id_ in conversation_ids]
         unplaced = [line.target for line in lines if line is not None and line.position is None]
-        self._lines.drop(Room.CONVERSATION, unplaced)
+        unheard = [id_ for id_ in unplaced if not self._hub.is_heard(id_)]
+        self._lines.drop(Room.CONVERSATION, unheard)
 
     async def expect_person(self, user_id: str) -> Line:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
