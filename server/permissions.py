@@ -50,6 +50,10 @@ class Connection(Protocol):
         Returns those that are no longer heard instead.
         """
 
+    @property
+    def is_adrift(self) -> bool:
+        """Return whether a new epoch took its seats, and it did not ask for others yet."""
+
     async def renew(self, token: str) -> int:
         """Let the connection live until this token expires and return when, in milliseconds."""
 

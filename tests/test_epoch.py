@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from server import database
-from server.actions import repair
+from server.actions import repair, sync
 from server.config import Settings
+from server.permissions import Call
 from server.realtime import epochs, heads
+from server.schemas.requests import Sync
 from tests import copies, nodes
 from tests.doors import PlainDevice, fields
 from tests.eventually import becomes
@@ -154,6 +156,31 @@ async def test_a_restored_copy_is_noticed_and_everybody_believes_it(lives: Lives
     await believe_what_is_stored([*devices, back])
     await talk_goes_on(lives, devices)
     await back.hears_nothing()
+
+
+async def test_a_sync_during_which_an_epoch_begins_is_to_be_asked_again(
+    monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    his = await bob.connects()
+    original, before = sync.answer, town.node.feed.epoch
+
+    async def meanwhile(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, int]]:
+        monkeypatch.setattr(sync, "answer", original)
+        await repair.begin_epoch(before)
+        answer = await original(call, request)
+        await becomes(lambda: town.node.feed.epoch != before)
+        return answer
+
+    monkeypatch.setattr(sync, "answer", meanwhile)
+    with pytest.raises(Refused) as refused:
+        await his.asks("sync", cursors=his.reference.cursors(), epoch=before)
+    await hears_of_it(his)
+    await his.catches_up()
+    await ada.says(talk, "Are you there?")
+
+    assert refused.value.code == "unavailable"
+    assert (await his.hears("message:created"))["message"]["content"] == "Are you there?"
 
 
 async def test_of_many_that_notice_at_once_one_begins_the_epoch(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from server import clock
 from server.actions import sync
 from server.dispatch import Request, Route
-from server.errors import UnauthorizedError
+from server.errors import UnauthorizedError, UnavailableError
 from server.events import Outcome
 from server.permissions import Call
 from server.schemas.answers import SyncAnswer, TokenAccepted
@@ -21,6 +21,9 @@ async def catch_up(call: Call, request: Sync) -> Outcome:
         answer, heads = await sync.answer(call, request)
     finally:
         unseated = call.connection.settle(heads)
+    if call.connection.is_adrift:
+        # The seats are gone that the answer would let the client believe it has.
+        raise UnavailableError(reason="an epoch began during a sync")
     return Outcome({**answer, "unseated": unseated})
 
 
