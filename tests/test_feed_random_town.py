@@ -207,7 +207,7 @@ class Day:
 
     async def _own_number(self, device: Device) -> int:
         """Return the number of a person's last change that is theirs alone, as stored."""
-        asked = {"cursors": {}, "user_seq": device.reference.user_cursor}
+        asked: dict[str, Any] = {"cursors": {}, "user_seq": device.reference.user_cursor}
         number: int = (await device.person.post("sync/", asked))["user_seq"]
         return number
 
