@@ -283,7 +283,25 @@ def shown_otherwise_at_the_end(case: Case) -> Iterator[str]:
         talk = device.talks.get(talk_id)
         for body in talk.messages.values() if talk is not None else ():
             if not _is_stored_so(case.last, talk_id, body):
-                yield f"{device.name} shows {body['id']} at {body['event_seq']}"
+                yield (
+                    f"{device.name} shows {body['id']} at {body['event_seq']} of {talk_id}: "
+                    f"{_as_told(body)}, stored is {_as_stored(case.last, talk_id, body)}"
+                )
+
+
+def _as_told(body: Mapping[str, Any]) -> str:
+    return "deleted" if body["is_deleted"] else repr(body["content"][:_WORDS])
+
+
+def _as_stored(life: Life, talk_id: str, body: Mapping[str, Any]) -> str:
+    """Return what is stored under a number, and how often the message changed since."""
+    version = life.by_number.get((talk_id, body["event_seq"]))
+    latest = life.latest.get(body["id"])
+    now = "unknown" if latest is None else f"now at {latest.event_seq}"
+    if version is None:
+        return f"nothing, the message is {now}"
+    words = "deleted" if version.is_deleted else repr(version.content[:_WORDS])
+    return f"{version.id}, {words}, the message is {now}"
 
 
 def missing_at_the_end(case: Case) -> Iterator[str]:
@@ -335,6 +353,7 @@ LINES: Mapping[str, Judgement] = {
 """Every line, in the words of the report."""
 
 _EXAMPLES = 5
+_WORDS = 40
 
 
 @dataclass(frozen=True, slots=True)
