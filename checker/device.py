@@ -207,11 +207,10 @@ class Device:
         else:
             self._around.history.frames.append(Frame.read(at, self.line, name, data))
             self.rule.hear(name, data)
-        if name == "session:resync":
-            # Who waits already waits no longer because of another.
-            if self._resync_at <= at:
-                within_s = data["within_ms"] / 1_000
-                self._resync_at = at + self._around.chance.uniform(0, within_s)
+        # Who waits already waits no longer because of another.
+        if name == "session:resync" and self._resync_at <= at:
+            within_s = data["within_ms"] / 1_000
+            self._resync_at = at + self._around.chance.uniform(0, within_s)
         if self.is_behind:
             self._behind.set()
 

@@ -191,7 +191,10 @@ def _notice(request: SendMessage) -> dict[str, Any] | None:
 
 
 async def _answer_again(call: Call, stored: Message, asked: str) -> Outcome:
-    """Answer a repeated send; its ids and numbers only, if the caller may no longer read it."""
+    """Answer a repeated send; its id and place only, if the caller may no longer read it.
+
+    Such an answer has the number 0, so that it never stands in the way of what is told later.
+    """
     if stored.fingerprint != asked:
         raise IdempotencyConflictError
     present = await Participant.exists(
@@ -201,6 +204,7 @@ async def _answer_again(call: Call, stored: Message, asked: str) -> Outcome:
     if not (present or call.caller.is_service):
         body |= {"content": "", "metadata": {}, "version": 1, "is_edited": False, "edited_at": None}
         body |= {"is_deleted": False, "deleted_at": None, "status": "sent", "attachments": []}
+        body["event_seq"] = 0
     return Outcome({"message": body, "duplicate": True})
 
 
