@@ -71,13 +71,11 @@ class Arrivals:
         most, noted = self._limits.unread_max, recency.noted()
         values: list[Any] = [orjson.dumps(asked).decode(), now_ms()]
         if len(noted) > recency.MERGED:
-            unread = views.unread_in_all("u.id")
+            statement = _standings(None)
         else:
-            # The seats too: what their heads hold already is told nobody again.
-            seats = sql.member("k", "seats")
-            unread = views.unread_total("u.id", seats, "$3", unread_max=most)
+            statement = _standings(most)
             values.append(sql.texts(noted))
-        rows = await sql.read(_standings(unread), *values)
+        rows = await sql.read(statement, *values)
         return [
             (Heads(epoch, user_seq or 0, _numbers(heads)), views.capped(int(total), most))
             for user_seq, epoch, total, heads in rows
@@ -104,6 +102,7 @@ def _numbers(pairs: str | None) -> dict[str, int]:
     return {id_: int(number) for id_, _, number in (k.partition("=") for k in _listed(pairs))}
 
 
+@sql.written_once
 def _people() -> str:
     """Return a row for each person in `$1`, in that order, with `$2` conversations at most."""
     columns = ", ".join(f"u.{name}" for name in _PROFILE)
@@ -131,11 +130,19 @@ def _people() -> str:
     )
 
 
-def _standings(unread: str) -> str:
+@sql.written_once
+def _standings(unread_max: int | None) -> str:
     """Return a row for each person in `$1`, in that order, at the time `$2`.
 
-    `unread` counts what a person has not read.
+    With `unread_max`, what is unread is looked for where it is said, and in the conversations that
+    are listed in `$3`.
     """
+    if unread_max is None:
+        unread = views.unread_in_all("u.id")
+    else:
+        # The seats too: what their heads hold already is told nobody again.
+        seats = sql.member("k", "seats")
+        unread = views.unread_total("u.id", seats, "$3", unread_max=unread_max)
     mine = (
         "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
         "WHERE p.user_id = u.id AND p.is_active AND"

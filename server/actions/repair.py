@@ -101,11 +101,13 @@ async def begin_epoch(after: str) -> str:
 
 async def heads(conversation_ids: list[str]) -> dict[str, int]:
     """Return the heads of these conversations."""
-    rows = await sql.fetch(
-        f"SELECT c.id, c.head FROM conversations c WHERE c.id IN {sql.each('$1')}",
-        sql.texts(conversation_ids),
-    )
-    return {row["id"]: row["head"] for row in rows}
+    rows = await sql.read(_heads(), sql.texts(conversation_ids))
+    return {id_: head for id_, head in rows}
+
+
+@sql.written_once
+def _heads() -> str:
+    return f"SELECT c.id, c.head FROM conversations c WHERE c.id IN {sql.each('$1')}"
 
 
 async def user_heads(user_ids: Collection[str]) -> dict[str, int]:

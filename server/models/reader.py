@@ -9,9 +9,9 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from tortoise.backends.base.client import BaseDBAsyncClient, TransactionContext
@@ -20,7 +20,10 @@ from tortoise.connection import get_connection
 
 T = TypeVar("T")
 
+_Asked = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
+
 _STATEMENTS = 256
+_AT_ONCE = 32
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -33,6 +36,8 @@ class Reader:
         self._busy_timeout = busy_timeout
         self._thread = ThreadPoolExecutor(1, "sqlite-reader")
         self._connection: sqlite3.Connection | None = None
+        self._waiting: list[_Asked] = []
+        self._is_reading = False
         self._files = _files(file_path)
         # It stands in for Tortoise's connection during a snapshot, so it has the same name.
         self._snapshots = SqliteClient(
@@ -44,14 +49,53 @@ class Reader:
         return self._snapshots._in_transaction()  # noqa: SLF001 (what `in_transaction` does)
 
     async def run(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a function reads, in a thread; rows are tuples."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run, read)
+        """Return what a function reads, in a thread; rows are tuples.
 
-    def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = self._connected()
-        return read(self._connection)
+        Changing threads costs more than most reads, so what is asked while the thread reads goes
+        there together.
+        """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((read, answer))
+        if not self._is_reading:
+            self._send()
+        return await answer
+
+    def _send(self) -> None:
+        """Let the thread read some of what waits."""
+        some, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+        try:
+            self._thread.submit(self._read_all, some, asyncio.get_running_loop())
+        except RuntimeError as error:  # it is closed
+            self._deliver([(answer, None, error) for _, answer in some])
+        else:
+            self._is_reading = True
+
+    def _read_all(self, asked: list[_Asked], loop: asyncio.AbstractEventLoop) -> None:
+        """Read, in the thread, for those who have not given up."""
+        found = [(answer, *self._run(read)) for read, answer in asked if not answer.done()]
+        # The loop is gone when nobody waits any more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._deliver, found)
+
+    def _run(self, read: Callable[[sqlite3.Connection], Any]) -> tuple[Any, Exception | None]:
+        try:
+            if self._connection is None:
+                self._connection = self._connected()
+            return read(self._connection), None
+        except Exception as error:  # noqa: BLE001 (whoever asked gets it)
+            return None, error
+
+    def _deliver(self, found: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+        self._is_reading = False
+        if self._waiting:
+            self._send()
+        for answer, read, error in found:
+            if answer.done():
+                continue
+            if error is None:
+                answer.set_result(read)
+            else:
+                answer.set_exception(error)
 
     async def run_afresh(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Return what a function reads on a connection that is opened for it."""

@@ -10,13 +10,16 @@ statement, or several through `together()`: no transaction is begun for it.
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import orjson
 from tortoise.connection import get_connection
 
 from server.models import reader, sessions
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PARAMETER = re.compile(r"\$(\d+)")
 
@@ -42,6 +45,21 @@ def _in_one(statements: tuple[str, ...]) -> str:
 def dialect() -> str:
     """Return `sqlite` or `postgres`."""
     return get_connection("default").capabilities.dialect
+
+
+def written_once(write: Callable[P, T]) -> Callable[P, T]:
+    """Keep what a function writes in SQL, for each dialect and for each of its arguments."""
+    kept: dict[Any, T] = {}
+
+    @wraps(write)
+    def written(*args: P.args, **named: P.kwargs) -> T:
+        key = (dialect(), args, *named.items())
+        text = kept.get(key)
+        if text is None:
+            text = kept[key] = write(*args, **named)
+        return text
+
+    return written
 
 
 def each(parameter: str) -> str:

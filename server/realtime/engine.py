@@ -21,6 +21,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from server.dispatch import read_json
 from server.events import Event, Room
+from server.ids import secret_id
 from server.logs import get_logger
 from server.middleware import whole_body
 from server.realtime.bus import Bus
@@ -162,6 +163,10 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         }
         # The connections of those who began with long polling and went on from there.
         self.upgrades = WeakValueDictionary[str, web.Request]()
+
+    def generate_id(self) -> str:
+        """Return a name that nobody can guess, for a connection or for who came by it."""
+        return secret_id()
 
     def create_queue(self, *args: Any, **kwargs: Any) -> Output:
         """Return what a client's packets wait in."""

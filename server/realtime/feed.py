@@ -18,6 +18,7 @@ import orjson
 from server.actions import repair
 from server.config import Settings
 from server.events import Event, Room
+from server.models.gathering import Gathering
 from server.realtime import frames
 from server.realtime.bus import Bus
 from server.realtime.epochs import Epochs
@@ -49,6 +50,7 @@ class Feed:
         self._mender = Mender(settings, hub, self._seats, self)
         self._epochs = Epochs(hub, self._lines, self.advance)
         self._heads = Heads(self._lines, self._epochs, self.advance)
+        self._beginnings = Gathering(_heads_for_each)
         self._on_move: Callable[[str], object] | None = None
 
     def on_move(self, listener: Callable[[str], object]) -> None:
@@ -74,7 +76,7 @@ class Feed:
         try:
             # What is said after the head was read must arrive: first the channels, then the heads.
             await self._bus.follow(Room.CONVERSATION, [line.target for line in unread])
-            heads = await repair.heads([line.target for line in unread])
+            heads = await self._beginnings.ask([line.target for line in unread])
         except Exception:
             self._abandon(new)
             raise
@@ -313,3 +315,9 @@ class Feed:
     async def notice(self, epoch: str) -> None:
         """Notice an epoch that somebody has read in the database, unless it is known already."""
         await self._heads.notice(epoch)
+
+
+async def _heads_for_each(asked: list[list[str]]) -> list[dict[str, int]]:
+    """Return the heads of several lists of conversations: all of them to each who asks."""
+    heads = await repair.heads(list({id_: None for ids in asked for id_ in ids}))
+    return [heads] * len(asked)

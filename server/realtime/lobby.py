@@ -4,7 +4,6 @@ The order matters. Seats are taken, silently, before the database is read; what 
 kept and said after the hello, unless the hello already contains it.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,7 +17,6 @@ from server.clock import now_ms, to_text
 from server.dispatch import DEADLINE_S, Dispatcher
 from server.errors import (
     ClientError,
-    DeadlineError,
     InternalError,
     NotFoundError,
     RateLimitedError,
@@ -32,6 +30,7 @@ from server.logs import get_logger
 from server.models.user import user as profile
 from server.permissions import Call, Caller
 from server.realtime.activity import Activity
+from server.realtime.deadlines import Deadlines
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
 from server.realtime.presence import Presence
@@ -103,6 +102,7 @@ class Lobby:
         self._hub = hub
         self._feed = feed
         self._arrivals = Arrivals(dispatcher.settings.limits)
+        self._deadlines = Deadlines(DEADLINE_S)
         # The same bytes in each hello.
         self._limits = orjson.Fragment(orjson.dumps(dispatcher.settings.limits.to_wire()))
 
@@ -158,19 +158,21 @@ class Lobby:
         epoch, opening = self._feed.epoch, None
         try:
             # It only reads, so it may be given up anywhere.
-            async with asyncio.timeout(DEADLINE_S):
-                opening = await self._seated(session, identity, asked)
-                if opening is not None and opening.ready["epoch"] != epoch:
-                    await self._feed.notice(opening.ready["epoch"])
-                if self._feed.epoch != epoch:
-                    # Seats and numbers are of a database that is gone.
-                    opening = None
-        except TimeoutError as error:
-            raise DeadlineError from error
+            opening = await self._deadlines.within(self._opened(session, identity, asked, epoch))
         finally:
             if opening is None:
                 session.end()
         return opening
+
+    async def _opened(
+        self, session: Session, identity: Identity, asked: Sync | None, epoch: str
+    ) -> Opening | None:
+        """Return the session once it is seated in this epoch, which is the present one."""
+        opening = await self._seated(session, identity, asked)
+        if opening is not None and opening.ready["epoch"] != epoch:
+            await self._feed.notice(opening.ready["epoch"])
+        # Else seats and numbers are of a database that is gone.
+        return opening if self._feed.epoch == epoch else None
 
     def _asked(self, fields: Mapping[str, Any]) -> Sync | None:
         """Return the `sync` that came with the handshake, if one did."""
