@@ -40,6 +40,7 @@ from server.realtime.activity import Activity
 from server.realtime.board import Board, MemoryBoard
 from server.realtime.bus import Bus, MemoryBus, RedisBus
 from server.realtime.connection import Entrance
+from server.realtime.doorstep import Doorstep
 from server.realtime.emitter import Emitter
 from server.realtime.feed import Feed
 from server.realtime.hub import Hub
@@ -62,6 +63,9 @@ _NEW_OBJECTS = 20_000
 
 _LEAST_S = 1.0
 """How long HTTP requests may take to end, however long everything else took."""
+
+_SILENT_S = 20.0
+"""How long a connection may stay that asks for nothing, at first and between requests."""
 
 _SAME_S = 1.0
 """For so long after the first signal another one is the same, told to a worker twice."""
@@ -244,6 +248,7 @@ class _House:
     """Everything that serves, in the order in which it depends on each other."""
 
     _uploads: Uploads | None = None
+    _doorstep: Doorstep | None = None
     _runner: web.AppRunner | None = None
     _metrics_runner: web.AppRunner | None = None
     _watch: asyncio.Task[None] | None = None
@@ -298,12 +303,14 @@ class _House:
             client_max_size=settings.limits.event_bytes,
         )
         rest = self._attach(app)
+        self._doorstep = Doorstep(self.sockets.take, manners.allows, wait_s=_SILENT_S)
         self._runner = Listener(
             app,
             lambda others: rest.before(others, manners),
+            doorman=self._doorstep.before,
             access_log=None,
             shutdown_timeout=1.0,
-            keepalive_timeout=20,
+            keepalive_timeout=_SILENT_S,
         )
         await self._runner.setup()
         self.feed.forgets(self._met.forget)
@@ -390,6 +397,8 @@ class _House:
         if self._runner is not None:
             for site in list(self._runner.sites):
                 await site.stop()
+        if self._doorstep is not None:
+            self._doorstep.close()
 
     async def close(self) -> None:
         """Let nobody in any more, send everybody away, finish what was accepted, and stop."""

@@ -17,27 +17,47 @@ from aiohttp.streams import EMPTY_PAYLOAD
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Listener(web.AppRunner):
-    """Serves an application, whose handler `before` may put another one in front of."""
+Protocols = Callable[[], asyncio.Protocol]
+"""Makes what serves a connection."""
 
-    __slots__ = ("_before",)
+
+class Listener(web.AppRunner):
+    """Serves an application, whose handler `before` may put another one in front of.
+
+    In front of all connections there may be a `doorman`, who hands on those that are not for him.
+    """
+
+    __slots__ = ("_before", "_doorman")
 
     def __init__(
-        self, app: web.Application, before: Callable[[Handler], Handler], **options: Any
+        self,
+        app: web.Application,
+        before: Callable[[Handler], Handler],
+        *,
+        doorman: Callable[[Protocols], Protocols] | None = None,
+        **options: Any,
     ) -> None:
         """Serve with the options of aiohttp."""
         super().__init__(app, **options)
         self._before = before
+        self._doorman = doorman
 
     async def _make_server(self) -> web.Server:
         made: Any = await super()._make_server()
         made.request_handler = self._before(made.request_handler)
         made.__class__ = _Server
+        made.first = made.serve if self._doorman is None else self._doorman(made.serve)
         return made  # type: ignore[no-any-return]
 
 
 class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
+    first: Protocols
+
+    def __call__(self) -> Any:
+        return self.first()
+
+    def serve(self) -> "_Connection":
+        """Return what serves a connection by aiohttp."""
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
-from typing import cast
+from typing import Protocol, cast
 
 import orjson
 from aiohttp import HttpVersion11, web
@@ -63,6 +63,26 @@ _BY_STATUS: dict[int, type[ClientError]] = {
 
 log = get_logger("server.requests")
 _level = logging.getLogger("server.requests")
+
+
+class Asking(Protocol):
+    """A request, as far as it says which page asks and where: also one that aiohttp never saw."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return its headers, whose names have no case."""
+
+    @property
+    def scheme(self) -> str:
+        """Return whether it came by `http` or `https`."""
+
+    @property
+    def host(self) -> str:
+        """Return whom it asked."""
+
+    @property
+    def remote(self) -> str | None:
+        """Return where it came from."""
 
 
 class Answer(web.Response):
@@ -158,7 +178,7 @@ class Manners:
         """Answer by a handler, unless a page asks that may not; in the shape of all answers."""
         started = time.monotonic()
         origin = request.headers.get("Origin")
-        if origin is not None and not self._allows(request, origin):
+        if not self.allows(request):
             response = _turned_away(origin)
         elif request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             response = _permitted(web.Response(status=204, headers=_PREFLIGHT), origin)
@@ -167,13 +187,17 @@ class Manners:
         _log(request, response, started)
         return response
 
-    def _allows(self, request: web.Request, origin: str) -> bool:
-        return origin == own_origin(self._settings, request) or (
-            self._settings.http.allows_origin(origin)
+    def allows(self, request: Asking) -> bool:
+        """Return whether the page that asks may, if it is a page."""
+        origin = request.headers.get("Origin")
+        return (
+            origin is None
+            or origin == own_origin(self._settings, request)
+            or self._settings.http.allows_origin(origin)
         )
 
 
-def _turned_away(origin: str) -> web.StreamResponse:
+def _turned_away(origin: str | None) -> web.StreamResponse:
     log.warning(
         "origin refused",
         origin=origin,
@@ -250,7 +274,7 @@ def _shaped(error: web.HTTPException) -> Answer:
     return answer
 
 
-def own_origin(settings: Settings, request: web.Request) -> str:
+def own_origin(settings: Settings, request: Asking) -> str:
     """Return our own scheme and host, as browsers see them."""
     if settings.http.public_url:
         return settings.http.public_url.rstrip("/")
@@ -261,7 +285,7 @@ def own_origin(settings: Settings, request: web.Request) -> str:
     return f"{scheme}://{host}"
 
 
-def _from_proxy(settings: Settings, request: web.Request) -> bool:
+def _from_proxy(settings: Settings, request: Asking) -> bool:
     """Return whether the peer is one whose forwarded headers count."""
     try:
         peer = ip_address(request.remote or "")

@@ -102,7 +102,7 @@ async def begin_epoch(after: str) -> str:
 async def heads(conversation_ids: list[str]) -> dict[str, int]:
     """Return the heads of these conversations."""
     rows = await sql.read(_heads(), sql.texts(conversation_ids))
-    return {id_: head for id_, head in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 @sql.written_once

@@ -119,7 +119,12 @@ def _unread(values: list[Any], unread_max: int) -> str:
     if len(noted) > recency.MERGED:
         return views.unread_in_all("$1")
     values.append(sql.texts(noted))
-    return views.unread_total("$1", "$3", "$5", f"${len(values)}", unread_max=unread_max)
+    return _unread_where_noted(f"${len(values)}", unread_max)
+
+
+@sql.written_once
+def _unread_where_noted(place: str, unread_max: int) -> str:
+    return views.unread_total("$1", "$3", "$5", place, unread_max=unread_max)
 
 
 def _list(items: str | None) -> orjson.Fragment:
@@ -134,6 +139,7 @@ _STANDING = (
 )
 
 
+@sql.written_once
 def _heads() -> str:
     """Return the heads of what is listed in `$3` and of memberships changed after `$4`."""
     mine = (
@@ -145,14 +151,16 @@ def _heads() -> str:
     )
 
 
+@sql.written_once
 def _asked() -> tuple[str, ...]:
     """Return what is read about the conversations in `$5` and the personal list after `$7`.
 
     Conversations of more than `$6` members show no receipts; `$8` is the client's epoch.
     """
+    # What is named comes first: it is less than what anybody is in.
     mine = (
-        "FROM conversations c JOIN participants p ON p.conversation_id = c.id "
-        f"WHERE p.user_id = $1 AND p.is_active AND c.id IN {sql.each('$5')}"
+        f"FROM {sql.rows_of('$5')} JOIN participants p ON p.conversation_id = k.id "
+        "AND p.user_id = $1 AND p.is_active JOIN conversations c ON c.id = k.id"
     )
     # A number that does not exist here, or is of another database: everything is news.
     after = (
@@ -281,6 +289,7 @@ def _by_conversation(bodies: list[dict[str, Any]]) -> dict[str, list[dict[str, A
     return grouped
 
 
+@sql.written_once
 def _changed() -> tuple[str, ...]:
     """Return what is read about conversations behind (`$2`) and to begin anew (`$3`).
 

@@ -5,14 +5,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 
-from aiohttp import web
-
 from server.config import Settings
 from server.errors import ClientError, RateLimitedError, UnavailableError
 from server.logs import get_logger
 from server.realtime.flight import Outlet
 from server.realtime.frames import Door, Frame
-from server.realtime.handshake import Networks, address_of
+from server.realtime.handshake import Handshake, Networks, address_of
 from server.realtime.lobby import Lobby, Opening
 from server.realtime.session import Ending, Session
 from server.realtime.teller import Teller
@@ -44,30 +42,34 @@ class Entrance:
         self.cut: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
-    def address(self, request: web.Request) -> str:
+    def address(self, request: Handshake) -> str:
         """Return where a client is."""
         return address_of(request, self._proxies)
 
-    def admit(self, request: web.Request) -> str:
+    def admit(self, request: Handshake) -> str:
         """Return where a client is; raises `ClientError` when it must not come in now."""
         address = self.address(request)
-        try:
-            self._require_room(address)
-        except ClientError as error:
-            self.refused[error.code] += 1
-            raise
+        refusal = self._refusal(address)
+        if refusal is not None:
+            self.refused[refusal.code] += 1
+            raise refusal
         return address
 
-    def _require_room(self, address: str) -> None:
+    def has_room(self, address: str) -> bool:
+        """Return whether a client from an address may come in now."""
+        return self._refusal(address) is None
+
+    def _refusal(self, address: str) -> ClientError | None:
         if self.is_stopping:
-            raise UnavailableError
+            return UnavailableError()
         realtime = self.settings.realtime
         if 0 < realtime.strangers <= self.watch.strangers:
             message = "Too many are on their way in; try again in a moment."
-            raise UnavailableError(message)
-        if 0 < realtime.strangers_per_address <= self._strangers[address]:
+            return UnavailableError(message)
+        if 0 < realtime.strangers_per_address <= self._strangers.get(address, 0):
             message = "Too many from your address are on their way in; try again in a moment."
-            raise RateLimitedError(message, retry_after_ms=self.limits.authenticate_s * 1_000)
+            return RateLimitedError(message, retry_after_ms=self.limits.authenticate_s * 1_000)
+        return None
 
     def hurry(self, connection: "Connection") -> None:
         """Give a client a few seconds to be let in."""
@@ -107,7 +109,7 @@ class Connection(ABC):
 
     door: Door
 
-    def __init__(self, request: web.Request, entrance: Entrance, address: str) -> None:
+    def __init__(self, request: Handshake, entrance: Entrance, address: str) -> None:
         """Stand at the door."""
         self.address = address
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")

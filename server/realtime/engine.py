@@ -232,6 +232,15 @@ class Manager(_OwnRooms, AsyncPubSubManager):  # type: ignore[misc]
         self._heard: asyncio.Queue[bytes] = asyncio.Queue(_WAITING)
         self.thread: asyncio.Task[None] | None = None
 
+    def admit(self, eio_sid: str) -> str:
+        """Know somebody as connected, and return their name.
+
+        The library does it in two steps, because its handlers might say no in between.
+        """
+        sid: str = self.server.eio.generate_id()
+        self.basic_enter_room(sid, "/", None, eio_sid=eio_sid)
+        return sid
+
     def initialize(self) -> None:
         """Begin to hear what other nodes say."""
         if self.thread is None:

@@ -8,9 +8,11 @@ import asyncio
 import binascii
 import socket
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha1
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
 
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
@@ -19,6 +21,23 @@ from server.errors import ValidationFailedError
 from server.realtime.websocket import WebSocket
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class Handshake(Protocol):
+    """A request, as far as it says who comes: aiohttp's, or one that it was never shown."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return its headers, whose names have no case."""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """Return the fields of its address."""
+
+    @property
+    def remote(self) -> str | None:
+        """Return where it came from."""
+
 
 _KERNEL_BYTES = 131_072
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -50,21 +69,31 @@ def accepted(request: web.Request, *, head: bytes = b"") -> bytes:
 
     `head` are further headers of the answer, each with its end of line.
     """
-    headers = request.headers
-    given = headers.get("Sec-WebSocket-Key", "")
     if (
         request.method != "GET"
         or request.version < HttpVersion11
-        or headers.get("Upgrade", "").lower() != "websocket"
-        or "upgrade" not in headers.get("Connection", "").lower()
-        or headers.get("Sec-WebSocket-Version") != "13"
         or request.can_read_body
-        or not _is_nonce(given)
+        or not asks_for_websocket(request.headers)
     ):
         message = "This address speaks WebSocket, version 13, and nothing else."
         raise ValidationFailedError(message)
+    return answer_to(request.headers, head=head)
+
+
+def asks_for_websocket(headers: Mapping[str, str]) -> bool:
+    """Return whether these are the headers of a handshake."""
+    return (
+        headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in headers.get("Connection", "").lower()
+        and headers.get("Sec-WebSocket-Version") == "13"
+        and _is_nonce(headers.get("Sec-WebSocket-Key", ""))
+    )
+
+
+def answer_to(headers: Mapping[str, str], *, head: bytes = b"") -> bytes:
+    """Return the answer to a handshake with these headers."""
     # What the standard calls for; nothing secret depends on it.
-    key = b64encode(sha1(given.encode() + _GUID).digest())  # noqa: S324
+    key = b64encode(sha1(headers["Sec-WebSocket-Key"].encode() + _GUID).digest())  # noqa: S324
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + key + b"\r\n" + head + b"\r\n"
@@ -102,6 +131,18 @@ def take_over(request: web.Request, socket: WebSocket, answer: bytes) -> None:
         asyncio.get_running_loop().call_soon(socket.data_received, tail)
 
 
+def take_at_once(
+    transport: asyncio.Transport, socket: WebSocket, answer: bytes, tail: bytes
+) -> None:
+    """Do the same with a connection that nobody else has had; `tail` came behind the request."""
+    _keep_kernel_lean(transport)
+    transport.set_protocol(socket)
+    socket.begin(transport, is_stuck=False)
+    transport.write(answer)
+    if tail:
+        asyncio.get_running_loop().call_soon(socket.data_received, tail)
+
+
 def _keep_kernel_lean(transport: asyncio.Transport) -> None:
     """Let the kernel hold little that it cannot send yet, so that a slow client is seen to move.
 
@@ -112,7 +153,7 @@ def _keep_kernel_lean(transport: asyncio.Transport) -> None:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_BYTES)
 
 
-def address_of(request: web.Request, proxies: Networks) -> str:
+def address_of(request: Handshake, proxies: Networks) -> str:
     """Return where a client is: behind trusted proxies what the nearest of them saw."""
     address = request.remote or ""
     if not proxies:

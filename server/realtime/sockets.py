@@ -5,6 +5,7 @@ its transport. The library's own way, a task for each event and a queue for each
 those who poll.
 """
 
+import asyncio
 from typing import Any
 
 import socketio
@@ -17,6 +18,7 @@ from server.middleware import whole_body
 from server.realtime.bus import Bus
 from server.realtime.connection import Connection, Entrance, Everybody
 from server.realtime.engine import Engine, Json, Manager, Packet, decoded, is_engine_packet
+from server.realtime.handshake import Handshake
 from server.realtime.polling import Polling
 from server.realtime.session import Asked
 from server.realtime.streaming import Streaming
@@ -49,13 +51,29 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
 
     def arrive(self, request: web.Request, opening: str) -> web.StreamResponse:
         """Take a client by WebSocket; `opening` is what it is told first, but for its id."""
-        address = self._entrance.admit(request)
-        sid = self.eio.generate_id()
-        client = Streaming(request, self._entrance, address, self, sid)
-        taken = client.take_over(request, first=framed((opening % sid).encode()))
-        self._everybody.add(client)
-        self.eio.sockets[sid] = client
+        client = self._client(request, self._entrance.admit(request))
+        taken = client.take_over(request, first=_first(opening, client))
+        self._remember(client)
         return taken
+
+    def arrive_at_once(
+        self, request: Handshake, transport: asyncio.Transport, tail: bytes, opening: str
+    ) -> bool:
+        """Do the same with a request that aiohttp was not shown; False if it must be refused."""
+        address = self._entrance.address(request)
+        if not self._entrance.has_room(address):
+            return False
+        client = self._client(request, address)
+        client.take_at_once(request, transport, first=_first(opening, client), tail=tail)
+        self._remember(client)
+        return True
+
+    def _client(self, request: Handshake, address: str) -> Streaming:
+        return Streaming(request, self._entrance, address, self, self.eio.generate_id())
+
+    def _remember(self, client: Streaming) -> None:
+        self._everybody.add(client)
+        self.eio.sockets[client.sid] = client
 
     async def enter(
         self, connection: Streaming | Polling, namespace: str | None, auth: Any
@@ -78,8 +96,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
             raise
         if connection.is_gone:
             return
-        sid = await self.manager.connect(connection.eio_sid, "/")
-        connection.welcome(_CONNECTED % sid)
+        connection.welcome(_CONNECTED % self.manager.admit(connection.eio_sid))
 
     # Going
 
@@ -160,6 +177,10 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         """Ignore acknowledgements: the server never asks for one."""
 
 
+def _first(opening: str, client: Streaming) -> bytes:
+    return framed((opening % client.sid).encode())
+
+
 def _require_place(connection: Streaming | Polling, namespace: str | None) -> None:
     if namespace not in (None, "/"):
         message = "There is no such namespace; connect to /."
@@ -205,6 +226,11 @@ class Sockets:
             "maxPayload": settings.limits.event_bytes,
         }
         self._opening = "0" + Json.dumps(opening)
+
+    def take(self, request: Handshake, transport: asyncio.Transport, tail: bytes) -> bool:
+        """Serve somebody who asks for a WebSocket in the plainest way; False if they may not."""
+        is_spoken = "websocket" in self._transports
+        return is_spoken and self.library.arrive_at_once(request, transport, tail, self._opening)
 
     def attach(self, app: web.Application) -> None:
         """Serve Socket.IO under its path of an application."""

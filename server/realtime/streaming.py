@@ -7,13 +7,13 @@ the library reaches it.
 import asyncio
 from typing import Any, Protocol
 
-from aiohttp import web
 from engineio.packet import Packet as EnginePacket
 from socketio import packet as socketio_packet
 
 from server.realtime.connection import Entrance
 from server.realtime.engine import Packet, decoded, event
 from server.realtime.frames import Door
+from server.realtime.handshake import Handshake
 from server.realtime.session import Asked, Ending
 from server.realtime.websocket import NORMAL, PROTOCOL_ERROR, MalformedError, framed
 from server.realtime.wired import Wired
@@ -46,7 +46,7 @@ class Streaming(Wired):
     last_ping = None
 
     def __init__(
-        self, request: web.Request, entrance: Entrance, address: str, server: Server, sid: str
+        self, request: Handshake, entrance: Entrance, address: str, server: Server, sid: str
     ) -> None:
         """Stand at the door; `sid` is the library's name for this connection."""
         super().__init__(request, entrance, address)

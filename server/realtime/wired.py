@@ -1,5 +1,6 @@
 """A client that is there by a WebSocket of ours, whichever door's frames it speaks."""
 
+import asyncio
 from abc import abstractmethod
 
 from aiohttp import web
@@ -7,7 +8,14 @@ from aiohttp import web
 from server.realtime.connection import SHED_BYTES, Connection, Entrance
 from server.realtime.flight import Outlet
 from server.realtime.frames import Frame
-from server.realtime.handshake import TAKEN, accepted, take_over
+from server.realtime.handshake import (
+    TAKEN,
+    Handshake,
+    accepted,
+    answer_to,
+    take_at_once,
+    take_over,
+)
 from server.realtime.session import Asked
 from server.realtime.websocket import NORMAL, MalformedError, WebSocket
 
@@ -19,7 +27,7 @@ class Wired(Connection):
 
     ping_frame: bytes
 
-    def __init__(self, request: web.Request, entrance: Entrance, address: str) -> None:
+    def __init__(self, request: Handshake, entrance: Entrance, address: str) -> None:
         """Stand at the door."""
         super().__init__(request, entrance, address)
         self._wire = WebSocket(self, entrance.turn, limit=entrance.limits.event_bytes)
@@ -35,9 +43,19 @@ class Wired(Connection):
         `head` are headers of the answer, `first` the frames that follow it.
         """
         take_over(request, self._wire, accepted(request, head=head) + first)
+        self._begin_waiting()
+        return TAKEN
+
+    def take_at_once(
+        self, request: Handshake, transport: asyncio.Transport, *, first: bytes, tail: bytes
+    ) -> None:
+        """Do the same with a request that aiohttp was not shown, and what came behind it."""
+        take_at_once(transport, self._wire, answer_to(request.headers) + first, tail)
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
         self.hurry()
         self._entrance.watch.keep(self)
-        return TAKEN
 
     # What a door says
 
