@@ -24,7 +24,7 @@ DETOUR = f"{SOCKETIO}&t=1"
 
 @pytest.fixture
 def handed_on(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The connections that aiohttp was given."""
+    """The connections that aiohttp was given, also those by which people were made."""
     given: list[object] = []
     serve = listener._Server.serve
 
@@ -60,6 +60,7 @@ async def comes_in(wire: Wire, person: Person) -> bool:
 async def test_who_asks_in_the_plainest_words_is_let_in_by_us_alone(
     handed_on: list[object], wires: Wires, bob: Person
 ) -> None:
+    handed_on.clear()
     wire = await wires.new()
     wire.puts(head(*LINES, "User-Agent: one of many", "Sec-WebSocket-Extensions: x"))
 
@@ -79,6 +80,7 @@ async def test_who_asks_in_the_plainest_words_is_let_in_by_us_alone(
 async def test_who_asks_in_other_words_is_let_in_as_before(
     handed_on: list[object], wires: Wires, bob: Person, asked: bytes
 ) -> None:
+    handed_on.clear()
     wire = await wires.new()
     wire.puts(asked)
 

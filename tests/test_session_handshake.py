@@ -9,6 +9,7 @@ import pytest
 
 from server.actions import sync
 from server.actions.arrivals import Arrivals
+from server.actions.looks import Looks
 from server.models import sql
 from tests.doors import PlainDevice, fields
 from tests.eventually import becomes, is_gone, sessions
@@ -31,7 +32,7 @@ WINDOWS = (
 # Who comes in with cursors is told where everything stands by their `sync`.
 _MEMBERSHIPS: Points = [(Arrivals, "person")]
 _SNAPSHOT: Points = [(Arrivals, "standing"), (sync, "opening")]
-_HEADS: Points = [(Arrivals, "standing"), (sync, "_look")]
+_HEADS: Points = [(Arrivals, "standing"), (Looks, "at")]
 
 
 class Window:

@@ -15,6 +15,8 @@ from server.config import LimitsSettings
 from server.models import sql
 from server.models.gathering import Gathering
 
+EPOCH = "(SELECT value FROM installation WHERE key = 'epoch')"
+
 _PROFILE = ("id", "name", "avatar_url", "role", "metadata")
 
 
@@ -77,7 +79,7 @@ class Arrivals:
             values.append(sql.texts(noted))
         rows = await sql.read(statement, *values)
         return [
-            (Heads(epoch, user_seq or 0, _numbers(heads)), views.capped(int(total), most))
+            (Heads(epoch, user_seq or 0, numbers(heads)), views.capped(int(total), most))
             for user_seq, epoch, total, heads in rows
         ]
 
@@ -97,7 +99,7 @@ def _listed(ids: str | None) -> list[str]:
     return ids.split(",") if ids else []
 
 
-def _numbers(pairs: str | None) -> dict[str, int]:
+def numbers(pairs: str | None) -> dict[str, int]:
     """Return what is written as `id=number,id=number`."""
     return {id_: int(number) for id_, _, number in (k.partition("=") for k in _listed(pairs))}
 
@@ -143,21 +145,20 @@ def _standings(unread_max: int | None) -> str:
         # The seats too: what their heads hold already is told nobody again.
         seats = sql.member("k", "seats")
         unread = views.unread_total("u.id", seats, "$3", unread_max=unread_max)
-    mine = (
-        "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
-        "WHERE p.user_id = u.id AND p.is_active AND"
-    )
-    heads = (
-        f"({mine} p.conversation_id IN {sql.each(sql.member('k', 'seats'))} "
-        f"UNION {mine} p.user_seq > {sql.member('k', 'after', of='bigint')}) h"
-    )
+    heads = heads_of(sql.member("k", "seats"), sql.member("k", "after", of="bigint"))
     return (
-        "SELECT u.user_seq, (SELECT value FROM installation WHERE key = 'epoch') AS epoch, "
-        f"(SELECT t.total FROM ({unread}) t) AS unread, "
-        f"{sql.joined(_PAIR, heads, order='h.id')} AS heads "
+        f"SELECT u.user_seq, {EPOCH} AS epoch, "
+        f"(SELECT t.total FROM ({unread}) t) AS unread, {heads} AS heads "
         f"FROM {sql.members('$1', 'k')} LEFT JOIN users u ON u.id = {sql.member('k', 'id')} "
         f"ORDER BY {sql.place('k')}"
     )
 
 
-_PAIR = "h.id || '=' || h.head"
+def heads_of(seats: str, after: str) -> str:
+    """Return the heads of the person `u`: of what is listed, and of memberships changed later."""
+    mine = (
+        "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
+        "WHERE p.user_id = u.id AND p.is_active AND"
+    )
+    heads = f"({mine} p.conversation_id IN {sql.each(seats)} UNION {mine} p.user_seq > {after}) h"
+    return sql.joined("h.id || '=' || h.head", heads, order="h.id")

@@ -4,9 +4,9 @@ An entry holds messages, members and the conversation as one list by `event_seq`
 number: everything changed up to there is in it, nothing after. So a page can be lost, repeated or
 followed by live events without a hole.
 
-Whatever the number of cursors, an answer is read in one step, in a second one if something changed,
-and in a third if the caller's own list did. What changes between the steps has numbers above those
-that the first one found, so it is left to the events that tell of it.
+Whatever the number of cursors, an answer is read in one step (`looks.py`), in a second one if
+something changed, and in a third if the caller's own list did. What changes between the steps has
+numbers above those that the first one found, so it is left to the events that tell of it.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,13 @@ from typing import Any
 import orjson
 
 from server import journal
-from server.actions import recency, views
+from server.actions import views
 from server.actions.arrivals import Heads
-from server.clock import now_ms
+from server.actions.looks import PERSONAL_PAGE, Look, Looks, Place, look_alone
 from server.models import shapes, sql
 from server.models.conversation import room_conversation
 from server.permissions import Call
 from server.schemas.requests import Sync
-
-_PERSONAL_PAGE = 100
-_PROFILES = 1_000
 
 
 @dataclass(slots=True)
@@ -46,17 +43,6 @@ class _Room:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What one step has read."""
-
-    heads: Heads
-    unread: int
-    mine: dict[str, dict[str, Any]]
-    users: orjson.Fragment
-    personal: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Changes:
     """What changed in conversations, in the order of their numbers; newest pages newest first."""
 
@@ -72,125 +58,23 @@ async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, i
 
     `unseated` is filled by whoever moves the seats.
     """
-    look = await _look(call, request, [], 0)
-    reply = await _reply(call, request, look)
-    return reply, {id_: row["head"] for id_, row in look.mine.items()}
+    seen = await look_alone(call.caller.user_id, request, call.settings.limits)
+    reply = await _reply(call, request, seen)
+    return reply, {id_: place.head for id_, place in seen.mine.items()}
 
 
 async def opening(
-    call: Call, request: Sync, *, seats: Sequence[str], after: int
+    call: Call, request: Sync, looks: Looks, *, seats: Sequence[str], after: int
 ) -> tuple[Heads, dict[str, Any]]:
     """Return, as of one moment, the heads that a new connection begins with, and its answer.
 
     Heads are those that `Arrivals.standing` returns to whoever asks for nothing.
     """
-    look = await _look(call, request, seats, after)
-    return look.heads, await _reply(call, request, look)
+    seen = await looks.at(call.caller.user_id, request, seats=seats, after=after)
+    return seen.heads, await _reply(call, request, seen)
 
 
-async def _look(call: Call, request: Sync, seats: Sequence[str], after: int) -> _Look:
-    """Read, as of one moment, where everything stands."""
-    limits = call.settings.limits
-    values: list[Any] = [call.caller.user_id, now_ms(), sql.texts(seats), after]
-    values += [sql.texts(list(request.cursors)), limits.broadcast_members]
-    values += [-1 if request.user_seq is None else request.user_seq, request.epoch or ""]
-    unread_of = _unread(values, limits.unread_max)
-    rows = await sql.together(values, _STANDING, unread_of, _heads(), *_asked())
-    standing, unread, heads = rows[0][0], rows[1][0], rows[2]
-    found = Heads(
-        epoch=standing["epoch"],
-        user_seq=standing["user_seq"],
-        heads={row["id"]: row["head"] for row in heads},
-    )
-    total = views.capped(int(unread["total"]), limits.unread_max)
-    mine, users, personal = rows[3:]
-    return _Look(
-        found,
-        total,
-        mine={row["id"]: row for row in mine},
-        users=_list(users[0]["users"]),
-        personal=personal,
-    )
-
-
-def _unread(values: list[Any], unread_max: int) -> str:
-    """Return what counts the unread messages, exact for all whose heads are read with it."""
-    noted = recency.noted()
-    if len(noted) > recency.MERGED:
-        return views.unread_in_all("$1")
-    values.append(sql.texts(noted))
-    return _unread_where_noted(f"${len(values)}", unread_max)
-
-
-@sql.written_once
-def _unread_where_noted(place: str, unread_max: int) -> str:
-    return views.unread_total("$1", "$3", "$5", place, unread_max=unread_max)
-
-
-def _list(items: str | None) -> orjson.Fragment:
-    """Return the list of what the database wrote as JSON."""
-    return orjson.Fragment(f"[{items or ''}]")
-
-
-# `$1` is the person, `$2` the time.
-_STANDING = (
-    "SELECT u.user_seq, i.value AS epoch FROM users u JOIN installation i ON i.key = 'epoch' "
-    "WHERE u.id = $1"
-)
-
-
-@sql.written_once
-def _heads() -> str:
-    """Return the heads of what is listed in `$3` and of memberships changed after `$4`."""
-    mine = (
-        "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
-        "WHERE p.user_id = $1 AND p.is_active AND"
-    )
-    return (
-        f"{mine} p.conversation_id IN {sql.each('$3')} UNION {mine} p.user_seq > CAST($4 AS bigint)"
-    )
-
-
-@sql.written_once
-def _asked() -> tuple[str, ...]:
-    """Return what is read about the conversations in `$5` and the personal list after `$7`.
-
-    Conversations of more than `$6` members show no receipts; `$8` is the client's epoch.
-    """
-    # What is named comes first: it is less than what anybody is in.
-    mine = (
-        f"FROM {sql.rows_of('$5')} JOIN participants p ON p.conversation_id = k.id "
-        "AND p.user_id = $1 AND p.is_active JOIN conversations c ON c.id = k.id"
-    )
-    # A number that does not exist here, or is of another database: everything is news.
-    after = (
-        "CASE WHEN $7 > (SELECT user_seq FROM users WHERE id = $1) OR ($8 <> '' AND $8 <> "
-        "(SELECT value FROM installation WHERE key = 'epoch')) THEN 0 ELSE CAST($7 AS bigint) END"
-    )
-    receipts = sql.joined(
-        sql.as_text(shapes.receipt("r")),
-        "participants r WHERE r.conversation_id = c.id AND r.is_active",
-        order="r.user_id",
-    )
-    others = (
-        "(SELECT * FROM users WHERE id IN (SELECT r.user_id FROM participants r "
-        f"WHERE r.conversation_id IN (SELECT c.id {mine}) AND r.is_active) "
-        f"ORDER BY id LIMIT {_PROFILES}) u"
-    )
-    return (
-        f"SELECT c.*, CASE WHEN c.participants_count <= $6 THEN {receipts} END AS receipts {mine}",
-        f"SELECT {sql.joined(sql.as_text(shapes.user('u')), others, order='u.id')} AS users",
-        (
-            "SELECT * FROM (SELECT p.user_seq, p.conversation_id, p.is_active, NULL AS hidden "
-            f"FROM participants p WHERE p.user_id = $1 AND p.user_seq > {after} UNION ALL "
-            "SELECT h.user_seq, h.conversation_id, NULL, h.message_id FROM hidden_messages h "
-            f"WHERE h.user_id = $1 AND h.user_seq > {after}) k WHERE $7 >= 0 "
-            f"ORDER BY k.user_seq LIMIT {_PERSONAL_PAGE + 1}"
-        ),
-    )
-
-
-async def _reply(call: Call, request: Sync, look: _Look) -> dict[str, Any]:
+async def _reply(call: Call, request: Sync, look: Look) -> dict[str, Any]:
     """Return everything that changed after the caller's cursors in conversations of theirs."""
     limits = call.settings.limits
     replaced = request.epoch is not None and request.epoch != look.heads.epoch
@@ -207,7 +91,7 @@ async def _reply(call: Call, request: Sync, look: _Look) -> dict[str, Any]:
         elif id_ in behind:
             entry = _after(call, request, entry, look.mine[id_], changes, room)
         elif cursor is None:
-            entry["conversation"] = room_conversation(look.mine[id_])
+            entry["conversation"] = _conversation(look.mine[id_])
         entries.append(entry)
     strangers = [id_ for id_ in request.cursors if id_ not in look.mine]
     personal = await _personal(call, request, look)
@@ -224,15 +108,15 @@ async def _reply(call: Call, request: Sync, look: _Look) -> dict[str, Any]:
 
 
 def _wanted(
-    call: Call, request: Sync, look: _Look, *, replaced: bool
+    call: Call, request: Sync, look: Look, *, replaced: bool
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Return the conversations that are behind with their cursors, and those to begin anew."""
     behind, anew = dict[str, int](), dict[str, int]()
     for id_, cursor in request.cursors.items():
-        row = look.mine.get(id_)
-        if row is None or (cursor is None and not replaced):
+        place = look.mine.get(id_)
+        if place is None or (cursor is None and not replaced):
             continue
-        gap = row["head"] - (cursor or 0)
+        gap = place.head - (cursor or 0)
         if replaced or cursor is None or gap < 0 or gap > call.settings.limits.sync_changes:
             anew[id_] = 0
         elif gap:
@@ -240,13 +124,18 @@ def _wanted(
     return behind, anew
 
 
-def _entry(look: _Look, id_: str) -> dict[str, Any]:
+def _conversation(place: Place) -> dict[str, Any]:
+    # What is behind or begins anew does not stand at its cursor.
+    return {} if place.row is None else room_conversation(place.row)
+
+
+def _entry(look: Look, id_: str) -> dict[str, Any]:
     return {
         "id": id_,
-        "event_seq": look.mine[id_]["head"],
+        "event_seq": look.mine[id_].head,
         "messages": [],
         "participants": [],
-        "receipts": _list(look.mine[id_]["receipts"]),
+        "receipts": look.mine[id_].receipts,
         "has_more": False,
     }
 
@@ -351,20 +240,18 @@ def _changed() -> tuple[str, ...]:
     )
 
 
-def _reset(
-    entry: dict[str, Any], row: dict[str, Any], changes: _Changes, room: _Room
-) -> dict[str, Any]:
+def _reset(entry: dict[str, Any], place: Place, changes: _Changes, room: _Room) -> dict[str, Any]:
     """Return the newest page, for a client that must drop what it has."""
     kept = []
-    for body in changes.pages.get(row["id"], ()):
+    for body in changes.pages.get(place.id, ()):
         if not room.take(body, message=True):
             break
         kept.append(body)
     return {
         **entry,
         "messages": kept[::-1],
-        "participants": changes.members.get(row["id"], []),
-        "conversation": room_conversation(row),
+        "participants": changes.members.get(place.id, []),
+        "conversation": _conversation(place),
         "reset": True,
     }
 
@@ -373,13 +260,13 @@ def _after(  # noqa: PLR0913, PLR0917 (one cursor with all that bounds its answe
     call: Call,
     request: Sync,
     entry: dict[str, Any],
-    row: dict[str, Any],
+    place: Place,
     changes: _Changes,
     room: _Room,
 ) -> dict[str, Any]:
     """Return what changed after the cursor, in one order, as far as there is room."""
     limits = call.settings.limits
-    id_, cursor = row["id"], request.cursors[row["id"]] or 0
+    id_, cursor = place.id, request.cursors[place.id] or 0
     if id_ not in changes.known:
         return {**entry, "event_seq": cursor, "has_more": True}
     most = min(limits.sync_messages, request.limit or limits.sync_messages)
@@ -388,9 +275,10 @@ def _after(  # noqa: PLR0913, PLR0917 (one cursor with all that bounds its answe
         *(("participants", body) for body in changes.members.get(id_, ())),
     ]
     # What was changed since the head was read comes with an event of its own.
-    changed = [item for item in changed if item[1]["event_seq"] <= row["head"]]
-    if row["event_seq"] > cursor:
-        changed.append(("conversation", room_conversation(row)))
+    changed = [item for item in changed if item[1]["event_seq"] <= place.head]
+    conversation = _conversation(place)
+    if conversation["event_seq"] > cursor:
+        changed.append(("conversation", conversation))
     changed.sort(key=lambda item: item[1]["event_seq"])
     complete, taken = cursor, 0
     for kind, body in changed:
@@ -406,11 +294,11 @@ def _after(  # noqa: PLR0913, PLR0917 (one cursor with all that bounds its answe
     return entry
 
 
-async def _personal(call: Call, request: Sync, look: _Look) -> dict[str, Any]:
+async def _personal(call: Call, request: Sync, look: Look) -> dict[str, Any]:
     """Return the caller's own changes after their number, oldest first, a page at a time."""
     asked = request.user_seq is not None
-    page = look.personal[:_PERSONAL_PAGE]
-    more = len(look.personal) > _PERSONAL_PAGE
+    page = look.personal[:PERSONAL_PAGE]
+    more = len(look.personal) > PERSONAL_PAGE
     head = look.heads.user_seq if asked else None
     return {
         "memberships": await _memberships(call, page) if page else [],

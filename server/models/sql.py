@@ -123,12 +123,13 @@ def json_list(expression: str, source: str, *, order: str) -> str:
     return as_json(f"'[' || COALESCE({joined(expression, source, order=order)}, '') || ']'")
 
 
-def joined(expression: str, source: str, *, order: str) -> str:
-    """Return the texts of JSON with commas between, for each row after FROM; null without rows."""
+def joined(expression: str, source: str, *, order: str, between: str = ",") -> str:
+    """Return texts with commas, or else, between, for each row after FROM; null without rows."""
     if dialect() == "sqlite":
         rows = f"(SELECT {expression} AS one FROM {source} ORDER BY {order})"
-        return f"(SELECT group_concat(one, ',') FROM {rows})"
-    return f"(SELECT string_agg(CAST({expression} AS text), ',' ORDER BY {order}) FROM {source})"
+        return f"(SELECT group_concat(one, '{between}') FROM {rows})"
+    text = f"CAST({expression} AS text)"
+    return f"(SELECT string_agg({text}, '{between}' ORDER BY {order}) FROM {source})"
 
 
 def as_json(expression: str) -> str:

@@ -17,6 +17,11 @@ class Table(Model):
 
         abstract = True
 
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Return the names of the columns."""
+        return sorted(cls._meta.db_fields)
+
     def to_row(self) -> dict[str, Any]:
         """Return the columns by name."""
         return {name: getattr(self, name) for name in self._meta.db_fields}

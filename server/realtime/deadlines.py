@@ -27,12 +27,14 @@ class Deadlines:
         try:
             return await work
         except asyncio.CancelledError as error:
-            if task in self._late and task.uncancel() == 0:
+            if task in self._late and task.cancelling() == 1:
                 raise DeadlineError from error
             raise
         finally:
             self._running.discard(task)
-            self._late.discard(task)
+            if task in self._late:
+                self._late.remove(task)
+                task.uncancel()
 
     def _give_up(self, task: "asyncio.Task[Any]") -> None:
         self._late.add(task)

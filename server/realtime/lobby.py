@@ -12,6 +12,7 @@ import orjson
 
 from server.actions import people, sync
 from server.actions.arrivals import Arrivals, Heads
+from server.actions.looks import Looks
 from server.auth import Identity, Tokens
 from server.clock import now_ms, to_text
 from server.dispatch import DEADLINE_S, Dispatcher
@@ -102,6 +103,7 @@ class Lobby:
         self._hub = hub
         self._feed = feed
         self._arrivals = Arrivals(dispatcher.settings.limits)
+        self._looks = Looks(dispatcher.settings.limits)
         self._deadlines = Deadlines(DEADLINE_S)
         # The same bytes in each hello.
         self._limits = orjson.Fragment(orjson.dumps(dispatcher.settings.limits.to_wire()))
@@ -219,20 +221,24 @@ class Lobby:
         for conversation_id in reversed(seats):
             self._hub.seat(session, conversation_id)
         await self._feed.host(seats)
-        if asked is None:
-            heads, unread_total = await self._arrivals.standing(
-                session.user_id, seats=seats, after=came.user_seq
-            )
-            more: dict[str, Any] = {"unread_total": unread_total}
-        else:
-            call = Call(session.caller, self._dispatcher.settings)
-            heads, answer = await sync.opening(call, asked, seats=seats, after=came.user_seq)
-            more = {"unread_total": answer["unread_total"], "sync": answer}
+        heads, more = await self._stood(session, asked, seats, came.user_seq)
         self._seat_late(session, {k: v for k, v in heads.heads.items() if k not in seats})
         if session.about is not None and session.about not in heads.heads:
             raise NotFoundError
         ready = {**self._ready(session, identity, user, heads), **more}
         return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
+
+    async def _stood(
+        self, session: Session, asked: Sync | None, seats: list[str], after: int
+    ) -> tuple[Heads, dict[str, Any]]:
+        """Return, as of one moment, where everything stands, and what the hello says of it."""
+        person = session.user_id
+        if asked is None:
+            heads, total = await self._arrivals.standing(person, seats=seats, after=after)
+            return heads, {"unread_total": total}
+        call = Call(session.caller, self._dispatcher.settings)
+        heads, answer = await sync.opening(call, asked, self._looks, seats=seats, after=after)
+        return heads, {"unread_total": answer["unread_total"], "sync": answer}
 
     def _seat_late(self, session: Session, heads: Mapping[str, int]) -> None:
         """Seat a person where they came in after their memberships were read, and are in still."""
