@@ -33,10 +33,13 @@ class Lane(Generic[T]):
 
     def add(self, item: T) -> None:
         """Let somebody be due from now on in the lane's time; who is in it already begins anew."""
-        self._items.pop(item, None)
+        items = self._items
+        items.pop(item, None)
         at = self._wheel.now() + self._seconds
-        self._items[item] = at
-        self._wheel.turn_by(at)
+        if not items or not self._wheel.is_set:
+            self._wheel.turn_by(at)
+        # Else it turns for whoever came before, and then knows of this one.
+        items[item] = at
 
     def discard(self, item: T) -> bool:
         """Let somebody not be due any more; return whether they were in the lane."""
@@ -73,6 +76,11 @@ class Wheel:
         lane: Lane[T] = Lane(self, seconds, due)
         self._lanes.append(lane)  # type: ignore[arg-type]  # what is in a lane goes to its own `due`
         return lane
+
+    @property
+    def is_set(self) -> bool:
+        """Return whether it turns again by itself."""
+        return self._timer is not None
 
     def now(self) -> float:
         """Return the time."""
