@@ -33,10 +33,11 @@ def instrument(name: str) -> Path:
     return program
 
 
-def pinned(core: int) -> list[str]:
-    """Return the words that keep a program on one core, where the system can do that."""
+def pinned(core: int | None) -> list[str]:
+    """Return the words that keep a program on one core, if there is one and the system can do it."""
     taskset = shutil.which("taskset")
-    return [taskset, "-c", str(core)] if taskset and (os.cpu_count() or 1) > 1 else []
+    is_able = core is not None and taskset is not None and (os.cpu_count() or 1) > 1
+    return [str(taskset), "-c", str(core)] if is_able else []
 
 
 def load(mode: str, **values: object) -> dict[str, float]:

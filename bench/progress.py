@@ -20,6 +20,9 @@ _SHOWN = {
     "pages_per_s": "pages/s",
     "p50_ms": "ms p50",
     "p99_ms": "ms p99",
+    "cpu_us_per_visit": "µs CPU a visit",
+    "core_percent": "% of a core",
+    "messages_per_s": "messages/s",
     "fsyncs_per_s": "fsyncs/s",
 }
 

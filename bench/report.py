@@ -153,15 +153,30 @@ _TOPICS = (
         ),
     ),
     _Topic(
+        "Coming in, with few conversations or many",
+        "One after the other comes alone, is told where everything stands, and goes. Somebody who "
+        "is in more conversations than a connection hears gets seats in the 200 that stirred last.",
+        [(f"visit-{name}", size) for name, size in LISTS.items()],
+        "conversations of the person",
+        (
+            _Column("p50_ms", "until the hello p50, ms"),
+            _Column("p99_ms", "p99, ms"),
+            _Column("cpu_us_per_visit", "CPU to come and go, µs"),
+        ),
+    ),
+    _Topic(
         "A node that has no part in it",
         f"Two nodes exchange {PER_S:,} messages a second by Redis (Valkey), 20 pairs of people. "
         f"Measured is a third one, to which {BYSTANDERS:,} others are connected, who are in rooms "
-        "of their own and say nothing. Stock python-socketio uses its Redis manager.",
+        "of their own and say nothing. Stock python-socketio uses its Redis manager; a pair of nodes "
+        "that cannot exchange so many is asked for as many as it can. What the third node needs for "
+        "pings is in its figures.",
         [("bystander", 0)],
         "",
         (
             _Column("core_percent", "CPU of the third node, % of a core"),
             _Column("messages_per_s", "messages a second between the others"),
+            _Column("cpu_us_per_message", "CPU of the third node for each of them, µs"),
         ),
     ),
 )

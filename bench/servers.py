@@ -49,7 +49,9 @@ class Server:
 
 
 @contextmanager
-def palabre(database_url: str, *, redis_url: str = "") -> Iterator[Server]:
+def palabre(
+    database_url: str, *, redis_url: str = "", core: int | None = SERVER_CORE
+) -> Iterator[Server]:
     """Run Palabre, whole, as an operator starts it; with Redis it is one of several nodes."""
     port = free_port()
     settings = {
@@ -61,7 +63,7 @@ def palabre(database_url: str, *, redis_url: str = "") -> Iterator[Server]:
         "PYTHONPATH": str(SOURCE),
     }
     command = [sys.executable, "-m", "server", "serve"]
-    with _running(command, port, CHANGED | settings) as server:
+    with _running(command, port, CHANGED | settings, core=core) as server:
         yield server
 
 
@@ -99,11 +101,11 @@ def python_echo() -> Iterator[Server]:
 
 
 @contextmanager
-def python_nodes(redis_url: str) -> Iterator[Server]:
+def python_nodes(redis_url: str, *, core: int | None = SERVER_CORE) -> Iterator[Server]:
     """Run python-socketio as it comes, one of several nodes that Redis connects."""
     port = free_port()
     command = [_peer_python(), str(_PEERS / "nodes.py"), str(port), redis_url]
-    with _running(command, port, {}) as server:
+    with _running(command, port, {}, core=core) as server:
         yield server
 
 
@@ -127,13 +129,15 @@ def _peer_python() -> str:
 
 
 @contextmanager
-def _running(command: list[str], port: int, settings: Mapping[str, str]) -> Iterator[Server]:
+def _running(
+    command: list[str], port: int, settings: Mapping[str, str], *, core: int | None = SERVER_CORE
+) -> Iterator[Server]:
     environment = {name: value for name, value in os.environ.items() if name[:8] != "PALABRE_"}
     with tempfile.TemporaryDirectory(prefix="palabre-bench-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*pinned(SERVER_CORE), *command],
+                [*pinned(core), *command],
                 cwd=folder,
                 env=environment | dict(settings),
                 stdout=out,
