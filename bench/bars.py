@@ -262,6 +262,15 @@ _PAGES = (
     ),
 )
 
+_VISITS = (
+    Bar(
+        "coming in: time (p50) for somebody in 10,000 conversations beside 10",
+        _ratio("visit-10000", "p50_ms", "palabre", "palabre", in_case="visit-10"),
+        "≤",
+        1.5,
+    ),
+)
+
 _BYSTANDER = (
     Bar(
         "2,000 messages a second between two other nodes, 1,000 idle clients: CPU of a node",
@@ -272,4 +281,4 @@ _BYSTANDER = (
     ),
 )
 
-_ALL = (*_FANOUT, *_SENDS, *_IDLE, *_PAGES, *_BYSTANDER)
+_ALL = (*_FANOUT, *_SENDS, *_IDLE, *_PAGES, *_VISITS, *_BYSTANDER)

@@ -13,6 +13,7 @@
  *   pairs   clients 1 and 2 share a conversation, 3 and 4 the next, ...; the odd ones send, wait for
  *           the acknowledgement and send again, for `seconds` after a second of warming up.
  *   connect everybody connects.
+ *   visits  one after the other connects, is in, and goes: how long that takes who comes alone.
  *   idle    everybody connects and is let alone for `settle`: the memory of a connection then, and
  *           its CPU during the next `seconds`. The figures of connecting are printed at once.
  *   http    `clients` keep-alive connections ask for one page after the other for `seconds`.
@@ -466,6 +467,24 @@ static void pages(void) {
   print_latency(latencies);
 }
 
+/* The first tenth is not counted; the server has a moment to say goodbye. */
+static void visits(void) {
+  double cpu = server_cpu();
+  phase = RESTING;
+  for (long i = 0; i < clients; i++) {
+    if (i == clients / 10) latencies = 0, cpu = server_cpu();
+    client[i].asked = now();
+    knock(&client[i]);
+    while (in_count <= i) turn_or_stop("a handshake");
+    measured(&client[i]);
+    close(client[i].fd);
+    rest(0.02);
+  }
+  cpu = server_cpu() - cpu;
+  printf("\"visits\": %ld, \"cpu_us_per_visit\": %.2f", latencies, cpu / latencies * 1e6);
+  print_latency(latencies);
+}
+
 static void stay(long kib_before) {
   puts("}"), fflush(stdout);
   rest(settle);
@@ -525,7 +544,7 @@ static void take(const char *word) {
 }
 
 static bool is_known(const char *mode) {
-  static const char *const known[] = {"fanout", "pairs", "connect", "idle", "http"};
+  static const char *const known[] = {"fanout", "pairs", "connect", "visits", "idle", "http"};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strcmp(known[i], mode)) return true;
   return false;
@@ -533,7 +552,7 @@ static bool is_known(const char *mode) {
 
 int main(int count, char **words) {
   const char *mode = count > 1 ? words[1] : "";
-  if (!is_known(mode)) stop("say fanout, pairs, connect, idle or http; the values stand at the head of load.c");
+  if (!is_known(mode)) stop("say fanout, pairs, connect, visits, idle or http; the values stand at the head of load.c");
   for (int i = 2; i < count; i++) take(words[i]);
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
@@ -552,7 +571,8 @@ int main(int count, char **words) {
   if (!strcmp(mode, "http")) {
     for (long i = 0; i < clients; i++) open_socket(&client[i]);
     pages();
-  } else sockets(mode);
+  } else if (!strcmp(mode, "visits")) visits();
+  else sockets(mode);
   puts("}");
   return 0;
 }

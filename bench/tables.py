@@ -60,7 +60,11 @@ def multiply(url: str, message_id: str, count: int) -> None:
         for table, key in (("participants", "conversation_id"), ("messages", "conversation_id")):
             rows = await connection.fetch(f"SELECT id FROM {table} WHERE {key} = $1", original)
             for row in rows:
-                changed = {"id": "uuidv7()::text", "conversation_id": other}
+                changed = {
+                    "id": "uuidv7()::text",
+                    "conversation_id": other,
+                    "last_activity_at": "row.last_activity_at + n",
+                }
                 await _copy(connection, table, row["id"], count - 1, changed)
 
     asyncio.run(_on(url, fill))

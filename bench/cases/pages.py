@@ -1,8 +1,10 @@
 """What reading costs over HTTP: pages of history drawn at random, and the list of conversations.
 
-The reader's token and membership are checked for each page. The peers believe a number.
+The reader's token and membership are checked for each page. The peers believe a number. What a list
+costs, and coming in, must not depend on how long it is.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,10 +21,11 @@ LISTS = {"10": 10, "10000": 10_000}
 
 _PAGE = 50
 _READERS = 8
+_VISITS_A_S = 40
 
 
 def cases() -> list[Case]:
-    """Return the pages of histories and lists, long and short."""
+    """Return the pages of histories and lists, long and short, and visits of those who have them."""
     histories: dict[str, AskForRows] = {
         "palabre": _palabre_history,
         "node-pg": partial(_peer_history, "node-pg"),
@@ -31,6 +34,7 @@ def cases() -> list[Case]:
     return [
         rows_in_turn("history", 16, histories),
         rows_in_turn("list", 10, {"palabre": _lists}),
+        rows_in_turn("visit", 10, {"palabre": _visits}),
     ]
 
 
@@ -82,20 +86,35 @@ def _peer_history(contender: str, databases: Databases, pace: Pace) -> Iterator[
 
 
 def _lists(databases: Databases, pace: Pace) -> Iterator[Row]:
-    def fill(url: str) -> None:
-        with servers.palabre(url) as server:
-            made = people.groups(server, [[f"p{size}", "p2"] for size in LISTS.values()])
-            talks = [(talk["id"], "p2") for talk in made]
-            said = people.say_one(server, talks)
-        for size, message in zip(LISTS.values(), said, strict=True):
-            tables.multiply(url, message["id"], size)
-        tables.name_everybody(url)
-
-    with servers.palabre(databases.kept("lists", fill)) as server:
+    with servers.palabre(databases.kept("lists", _fill_lists)) as server:
         for name, size in LISTS.items():
             path = f"{people.API}conversations/?limit=10"
             figures = _read(server, pace, path, people.token(f"p{size}"))
             yield Row(f"list-{name}", "palabre", figures)
+
+
+def _fill_lists(url: str) -> None:
+    with servers.palabre(url) as server:
+        made = people.groups(server, [[f"p{size}", "p2"] for size in LISTS.values()])
+        talks = [(talk["id"], "p2") for talk in made]
+        said = people.say_one(server, talks)
+    for size, message in zip(LISTS.values(), said, strict=True):
+        tables.multiply(url, message["id"], size)
+    tables.name_everybody(url)
+
+
+def _visits(databases: Databases, pace: Pace) -> Iterator[Row]:
+    with servers.palabre(databases.kept("lists", _fill_lists)) as server:
+        for name, size in LISTS.items():
+            figures = load(
+                "visits",
+                port=server.port,
+                pid=server.pid,
+                clients=int(_VISITS_A_S * pace.seconds),
+                auth=json.dumps({"token": people.token(f"p{size}")}),
+                **people.TALK,
+            )
+            yield Row(f"visit-{name}", "palabre", figures)
 
 
 def _read(server: Server, pace: Pace, path: str, token: str, **draw: int) -> Figures:
