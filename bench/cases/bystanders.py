@@ -28,13 +28,15 @@ BYSTANDERS = 1000
 _PAIRS = 20
 _ROOM = 10
 _SETTLE_S = 3
+_WATCHED_S = 25
+"""As long as from one ping of a connection to the next, so that each has its part in the figure."""
 _TEXT = "x" * 200
 
 
 def cases() -> list[Case]:
     """Return the one question."""
     asks = {"palabre": _palabre, "python_socketio": _stock}
-    return [in_turn("bystander", 20, **asks)]
+    return [in_turn("bystander", 50, **asks)]
 
 
 def _palabre(databases: Databases, pace: Pace) -> Figures:
@@ -49,16 +51,21 @@ def _palabre(databases: Databases, pace: Pace) -> Figures:
     ):
         bystanders = people.names(count)
         people.groups(here, [bystanders[at : at + _ROOM] for at in range(0, count, _ROOM)])
-        talking = [(f"speaker{number}", f"listener{number}") for number in range(_PAIRS)]
-        talks = people.groups(here, talking)
-        pairs = [
-            Pair(_token(speaks), _token(listens), partial(_message, talk["id"]))
-            for (speaks, listens), talk in zip(talking, talks, strict=True)
-        ]
+        talk = talk_at(here)
         auth = people.tokens(Path(folder), bystanders)
-        with _bystanders(measured, count, pace, auth=auth, **people.TALK) as idlers:
-            rate = _chat(here, there, Talk(pairs, "session:ready", "message:created"), pace)
+        with _bystanders(measured, count, auth=auth, **people.TALK) as idlers:
+            rate = _chat(here, there, talk)
             return _told(idlers, count, rate)
+
+
+def talk_at(server: Server) -> Talk:
+    """Make people of Palabre who talk in pairs."""
+    talking = [(f"speaker{number}", f"listener{number}") for number in range(_PAIRS)]
+    pairs = [
+        Pair(_token(speaks), _token(listens), partial(_message, talk["id"]))
+        for (speaks, listens), talk in zip(talking, people.groups(server, talking), strict=True)
+    ]
+    return Talk(pairs, "session:ready", "message:created")
 
 
 def _token(person: str) -> str:
@@ -83,8 +90,8 @@ def _stock(_databases: Databases, pace: Pace) -> Figures:
         pairs = [
             Pair(auth, auth, partial(_text, room)) for room, auth in zip(rooms, shown, strict=True)
         ]
-        with _bystanders(measured, count, pace, auth='{"room":"idle{n}"}') as idlers:
-            rate = _chat(here, there, Talk(pairs, "", "msg"), pace)
+        with _bystanders(measured, count, auth='{"room":"idle{n}"}') as idlers:
+            rate = _chat(here, there, Talk(pairs, "", "msg"))
             return _told(idlers, count, rate)
 
 
@@ -93,23 +100,22 @@ def _text(room: str, _number: int) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def _bystanders(server: Server, count: int, pace: Pace, **talk: str) -> Iterator[Idlers]:
+def _bystanders(server: Server, count: int, **talk: str) -> Iterator[Idlers]:
     """Let people come in and say nothing; what they cost is looked at a moment later."""
     with Idlers(
         clients=count,
         port=server.port,
         pid=server.pid,
         settle=_SETTLE_S,
-        seconds=pace.seconds,
+        seconds=_WATCHED_S,
         **talk,
     ) as idlers:
         yield idlers
 
 
-def _chat(here: Server, there: Server, talk: Talk, pace: Pace) -> float:
+def _chat(here: Server, there: Server, talk: Talk) -> float:
     """Talk from before the look at the bystanders' node until after it."""
-    seconds = _SETTLE_S + pace.seconds + 1
-    return chat(here, there, talk, per_s=PER_S, seconds=seconds)
+    return chat(here, there, talk, per_s=PER_S, seconds=_SETTLE_S + _WATCHED_S + 1)
 
 
 def _told(idlers: Idlers, count: int, rate: float) -> Figures:
