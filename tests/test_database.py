@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from server import app, database, journal
+from server import app, database, journal, migrations
 from server.config import Settings
 from server.errors import SettingsError
 from server.ids import new_id
@@ -126,6 +126,35 @@ async def test_without_tables_and_without_migrating_the_start_stops_with_a_sente
     with pytest.raises(SettingsError, match=r"migrate_on_start is off .* palabre migrate"):
         async with app.running(at(empty_url, migrate_on_start=False)):
             pass
+
+
+async def test_without_the_newest_tables_and_without_migrating_the_start_names_what_is_missing(
+    empty_url: str,
+) -> None:
+    newest = max(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
+    async with database.opened(at(empty_url)):
+        await database.migrate()
+        await sql.execute("DELETE FROM tortoise_migrations WHERE name = $1", newest)
+
+    with pytest.raises(SettingsError, match=rf"lacks {newest}: palabre migrate") as no:
+        async with app.running(at(empty_url, migrate_on_start=False)):
+            pass
+
+    assert "\n" not in str(no.value)
+    async with app.running(at(empty_url)) as node:
+        assert node.port
+
+
+async def test_what_a_newer_version_added_stops_no_start(empty_url: str) -> None:
+    async with database.opened(at(empty_url)):
+        await database.migrate()
+        await sql.execute(
+            "INSERT INTO tortoise_migrations (app, name, applied_at) "
+            "SELECT app, '9999_later', applied_at FROM tortoise_migrations LIMIT 1"
+        )
+
+    async with app.running(at(empty_url, migrate_on_start=False)) as node:
+        assert node.port
 
 
 @pytest.mark.one_database
