@@ -34,7 +34,7 @@ def instrument(name: str) -> Path:
 
 
 def pinned(core: int | None) -> list[str]:
-    """Return the words that keep a program on one core, if there is one and the system can do it."""
+    """Return the words that keep a program on one core, where one is named and that can be."""
     taskset = shutil.which("taskset")
     is_able = core is not None and taskset is not None and (os.cpu_count() or 1) > 1
     return [str(taskset), "-c", str(core)] if is_able else []

@@ -168,9 +168,9 @@ _TOPICS = (
         "A node that has no part in it",
         f"Two nodes exchange {PER_S:,} messages a second by Redis (Valkey), 20 pairs of people. "
         f"Measured is a third one, to which {BYSTANDERS:,} others are connected, who are in rooms "
-        "of their own and say nothing. Stock python-socketio uses its Redis manager; a pair of nodes "
-        "that cannot exchange so many is asked for as many as it can. What the third node needs for "
-        "pings is in its figures.",
+        "of their own and say nothing. Stock python-socketio uses its Redis manager; nodes that "
+        "cannot exchange so many exchange as many as they can. What the third node needs for pings "
+        "is in its figures.",
         [("bystander", 0)],
         "",
         (

@@ -25,7 +25,7 @@ _VISITS_A_S = 40
 
 
 def cases() -> list[Case]:
-    """Return the pages of histories and lists, long and short, and visits of those who have them."""
+    """Return pages of histories and lists, long and short, and visits of those who have them."""
     histories: dict[str, AskForRows] = {
         "palabre": _palabre_history,
         "node-pg": partial(_peer_history, "node-pg"),
