@@ -100,8 +100,9 @@ def _listed(ids: str | None) -> list[str]:
 
 
 def numbers(pairs: str | None) -> dict[str, int]:
-    """Return what is written as `id=number,id=number`."""
-    return {id_: int(number) for id_, _, number in (k.partition("=") for k in _listed(pairs))}
+    """Return what is written as in a JSON object."""
+    found: dict[str, int] = orjson.loads(f"{{{pairs or ''}}}")
+    return found
 
 
 @sql.written_once
@@ -154,11 +155,22 @@ def _standings(unread_max: int | None) -> str:
     )
 
 
-def heads_of(seats: str, after: str) -> str:
-    """Return the heads of the person `u`: of what is listed, and of memberships changed later."""
-    mine = (
-        "SELECT c.id, c.head FROM participants p JOIN conversations c ON c.id = p.conversation_id "
-        "WHERE p.user_id = u.id AND p.is_active AND"
+def heads_of(listed: str, after: str) -> str:
+    """Return the heads of the person `u`: of a list, and of what is new to them.
+
+    The list is of conversations that were theirs at this number of theirs: what they are no longer
+    in has a higher one since, and so has what is new.
+    """
+    changed = f"participants p WHERE p.user_id = u.id AND p.user_seq > {after}"
+    left = f"SELECT p.conversation_id FROM {changed} AND NOT p.is_active"
+    listed_one = sql.looked_up("conversations", "c", "c.id = l.id")
+    own = sql.looked_up("conversations", "c", "c.id = m.conversation_id")
+    heads = (
+        f"(SELECT c.id, c.head FROM {sql.rows_of(listed, 'l')} {listed_one} "
+        f"WHERE l.id NOT IN ({left}) UNION SELECT c.id, c.head "
+        f"FROM (SELECT p.conversation_id FROM {changed} AND p.is_active) m {own}) h"
     )
-    heads = f"({mine} p.conversation_id IN {sql.each(seats)} UNION {mine} p.user_seq > {after}) h"
-    return sql.joined("h.id || '=' || h.head", heads, order="h.id")
+    return sql.joined(_PAIR, heads, order="h.id")
+
+
+_PAIR = "'\"' || h.id || '\":' || h.head"

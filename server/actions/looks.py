@@ -22,6 +22,7 @@ from server.schemas.requests import Sync
 PERSONAL_PAGE = 100
 
 _PROFILES = 1_000
+_NOTHING_LATER = 2**62
 # Neither is in a JSON as it is.
 _BETWEEN, _PARTS = "\n", "\t"
 
@@ -93,7 +94,7 @@ class Looks:
 
 async def look_alone(user_id: str, request: Sync, limits: LimitsSettings) -> Look:
     """Return the same for somebody who has seats already, and asks for no heads."""
-    (found,) = await _read([_Question(user_id, request, (), 0)], limits)
+    (found,) = await _read([_Question(user_id, request, (), _NOTHING_LATER)], limits)
     return found
 
 

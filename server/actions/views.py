@@ -391,7 +391,8 @@ _CONVERSATIONS = "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 
 
 def unread_in_all(person: str) -> str:
     """Return what counts unread messages and conversations of a person at the time `$2`."""
-    mine = _unread_rows(f"SELECT p.id {_among(person)}")
+    joined = "FROM participants p JOIN conversations c ON c.id = p.conversation_id"
+    mine = _unread_rows(f"{joined} WHERE p.user_id = {person} AND p.is_active")
     return f"SELECT {_MESSAGES} AS total, {_CONVERSATIONS} AS waiting {mine}"
 
 
@@ -420,22 +421,36 @@ def _among(person: str) -> str:
 
 def _unread(what: str, person: str, *listed: str, unread_max: int) -> str:
     ids = f"SELECT p.id {_among(person)}"
-    named = [f"UNION {ids} AND p.conversation_id IN {sql.each(place)}" for place in listed]
+    named = [f"UNION {_behind_in(person, place)}" for place in listed]
     most = 2 * unread_max + recency.MERGED
     surely = (
-        f"(SELECT COUNT(*) FROM (SELECT 1 {_among(person)} AND {_BEHIND} AND p.is_behind "
-        f"AND p.archived_countable IS NULL LIMIT {most + 1}) s) > {most}"
+        f"EXISTS (SELECT 1 {_among(person)} AND {_BEHIND} AND p.is_behind "
+        f"AND p.archived_countable IS NULL LIMIT 1 OFFSET {most})"
     )
-    counted = f"SELECT {what} {_unread_rows(' '.join([f'{ids} AND {_BEHIND}', *named]))}"
+    among = f"({' '.join([f'{ids} AND {_BEHIND}', *named])}) i"
+    membership = sql.looked_up("participants", "p", "p.id = i.id")
+    conversation = sql.looked_up("conversations", "c", "c.id = p.conversation_id")
+    rows = _unread_rows(f"FROM {among} {membership} {conversation} WHERE true")
+    counted = f"SELECT {what} {rows}"
     return f"CASE WHEN {surely} THEN {unread_max + 1} ELSE ({counted}) END"
 
 
-def _unread_rows(ids: str) -> str:
-    """Return what is unread in these memberships, without archived ones: a table `k`."""
+def _behind_in(person: str, listed: str) -> str:
+    """Return the memberships of a person in the conversations of a list that hold more."""
+    mine = f"p.conversation_id = l.id AND p.user_id = {person}"
+    membership = sql.looked_up("participants", "p", f"{mine} AND p.is_active")
+    conversation = sql.looked_up("conversations", "c", "c.id = p.conversation_id")
     return (
-        f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked FROM ({ids}) i "
-        "JOIN participants p ON p.id = i.id JOIN conversations c ON c.id = p.conversation_id "
-        f"WHERE (c.countable > p.read_countable OR p.marked_unread) AND NOT {ARCHIVED}) k"
+        f"SELECT p.id FROM {sql.rows_of(listed, 'l')} {membership} {conversation} "
+        "WHERE c.countable > p.read_countable"
+    )
+
+
+def _unread_rows(memberships: str) -> str:
+    """Return what is unread of these memberships `p` of `c`, without archived ones: a table `k`."""
+    return (
+        f"FROM (SELECT {_UNREAD_NOW} AS unread, p.marked_unread AS marked {memberships} "
+        f"AND (c.countable > p.read_countable OR p.marked_unread) AND NOT {ARCHIVED}) k"
     )
 
 

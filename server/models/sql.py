@@ -69,11 +69,11 @@ def each(parameter: str) -> str:
     return f"(SELECT jsonb_array_elements_text(CAST({parameter} AS jsonb)))"
 
 
-def rows_of(parameter: str) -> str:
-    """Return a table `k` with one column `id` that holds the texts of a list."""
+def rows_of(parameter: str, alias: str = "k") -> str:
+    """Return a table with one column `id` that holds the texts of a list."""
     if dialect() == "sqlite":
-        return f"(SELECT value AS id FROM json_each({parameter})) AS k"
-    return f"jsonb_array_elements_text(CAST({parameter} AS jsonb)) AS k(id)"
+        return f"(SELECT value AS id FROM json_each({parameter})) AS {alias}"
+    return f"jsonb_array_elements_text(CAST({parameter} AS jsonb)) AS {alias}(id)"
 
 
 def numbers_of(parameter: str) -> str:
@@ -99,6 +99,20 @@ def for_each(table: str, alias: str, condition: str, *, first: str, order: str) 
     return (
         f"CROSS JOIN LATERAL (SELECT {alias}.* FROM {table} {alias} "
         f"WHERE {condition} ORDER BY {order} LIMIT {first}) {alias}"
+    )
+
+
+def looked_up(table: str, alias: str, condition: str) -> str:
+    """Return a join that looks one row up by its key for each row on its left.
+
+    Of somebody who is in far more conversations than most, or of most beside them, PostgreSQL
+    expects so much that it would rather read the whole table.
+    """
+    if dialect() == "sqlite":
+        return f"JOIN {table} {alias} ON {condition}"
+    return (
+        f"CROSS JOIN LATERAL (SELECT {alias}.* FROM {table} {alias} "
+        f"WHERE {condition} LIMIT 1) {alias}"
     )
 
 
