@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from server.actions import repair
+from server.actions import repair, sync
 from server.errors import UnavailableError
 from server.events import Event
 from server.realtime import feed, heads, mender
@@ -581,19 +581,19 @@ async def test_who_fails_to_come_in_takes_the_line_of_nobody_who_comes_at_the_sa
     monkeypatch: pytest.MonkeyPatch, ada: Person, bob: Person
 ) -> None:
     talk = await ada.creates("direct", bob)
-    original = repair.heads
+    original = sync.opening
     she_asks, he_asks, she_fails = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def heads_of(conversation_ids: list[str]) -> dict[str, int]:
+    async def opening(*args: Any, **more: Any) -> Any:
         if not she_asks.is_set():
             she_asks.set()
             await he_asks.wait()
             raise UnavailableError
         he_asks.set()
         await she_fails.wait()
-        return await original(conversation_ids)
+        return await original(*args, **more)
 
-    monkeypatch.setattr(repair, "heads", heads_of)
+    monkeypatch.setattr(sync, "opening", opening)
     hers = asyncio.create_task(ada.connects())
     await asyncio.wait_for(she_asks.wait(), 5)
     coming = asyncio.create_task(bob.connects())

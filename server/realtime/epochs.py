@@ -78,7 +78,7 @@ class Epochs:
             for device in self._hub.devices_of(user_id):
                 device.send_away()
         elif line is not None and line.position is None:
-            line.position = user_seq
+            line.begin(user_seq)
             self._advance(line)
 
     def _send_adrift_away(self) -> None:

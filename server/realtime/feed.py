@@ -10,7 +10,7 @@ event (`seats.py`).
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -63,38 +63,48 @@ class Feed:
 
     # Lines
 
+    async def expect(self, conversation_ids: Collection[str]) -> list[Line]:
+        """Have a line for each conversation whose head somebody is about to read: see `place`.
+
+        Seat those who are to hear it before: a line nobody hears may be dropped at any time.
+        """
+        lines = [self._lines.conversation(id_) for id_ in conversation_ids]
+        # What is said after the head was read must arrive: first the channels, then the heads.
+        unread = [line.target for line in lines if line.position is None]
+        if unread:
+            await self._bus.follow(Room.CONVERSATION, unread)
+        return lines
+
+    def place(self, lines: Collection[Line], heads: Mapping[str, int]) -> bool:
+        """Let lines begin at heads that were read after the lines were there, if they have not yet.
+
+        Returns False when one has begun meanwhile at a later head: nobody brings what lies between
+        the two, so the heads must be read again. Lines without a head are somebody else's.
+        """
+        is_whole = True
+        for line in lines:
+            head = heads.get(line.target)
+            if head is None:
+                continue
+            if line.began is not None:
+                is_whole &= line.began <= head
+            elif self.is_current(line):
+                # One that is not current was to begin in a database that is gone.
+                line.begin(head)
+                if line.early or line.is_behind:
+                    self.advance(line)
+        return is_whole
+
     async def host(self, conversation_ids: Collection[str]) -> None:
         """Have a line for each conversation, beginning at its head; early events are kept.
 
         Seat those who are to hear it before: a line nobody hears may be dropped at any time.
         """
-        new = [id_ for id_ in conversation_ids if id_ not in self._conversations]
-        lines = [self._lines.conversation(id_) for id_ in conversation_ids]
+        lines = await self.expect(conversation_ids)
         unread = [line for line in lines if line.position is None]
-        if not unread:
-            return
-        try:
-            # What is said after the head was read must arrive: first the channels, then the heads.
-            await self._bus.follow(Room.CONVERSATION, [line.target for line in unread])
+        if unread:
             heads = await self._beginnings.ask([line.target for line in unread])
-        except Exception:
-            self._abandon(new)
-            raise
-        for line in unread:
-            # One that is not current was to begin in a database that is gone.
-            if line.position is None and self.is_current(line):
-                line.position = heads.get(line.target, 0)
-                self.advance(line)
-
-    def _abandon(self, conversation_ids: Collection[str]) -> None:
-        """Drop lines that nobody has found a beginning for, and nobody else may be looking for.
-
-        Whoever has a seat there is, or releases the line with the seat that they give up.
-        """
-        lines = [self._conversations.get(id_) for id_ in conversation_ids]
-        unplaced = [line.target for line in lines if line is not None and line.position is None]
-        unheard = [id_ for id_ in unplaced if not self._hub.is_heard(id_)]
-        self._lines.drop(Room.CONVERSATION, unheard)
+            self.place(unread, {line.target: heads.get(line.target, 0) for line in unread})
 
     async def expect_person(self, user_id: str) -> Line:
         """Have a line for a person whose number somebody is about to read: see `place_person`."""
@@ -106,7 +116,7 @@ class Feed:
         """Have a line for a conversation that nobody hears yet, from after a head on."""
         line = self._open(conversation_id)
         # One that somebody is about to hear goes on from where it is.
-        line.position = head if line.position is None else line.position
+        line.begin(head)
         self.advance(line)
 
     def _open(self, conversation_id: str) -> Line:
@@ -133,7 +143,7 @@ class Feed:
         None of their connections has read its hello yet, so what came early will be in each.
         """
         if line.position is None and self.is_current(line):
-            line.position = max([user_seq, *line.early])
+            line.begin(max([user_seq, *line.early]))
             line.early.clear()
 
     def release(self, conversation_ids: Collection[str]) -> None:
@@ -233,8 +243,7 @@ class Feed:
     def _came_in(self, user_id: str, conversation: dict[str, Any], at: int) -> None:
         """Have a line for a conversation from the moment one of its members here came in."""
         line = self._open(conversation["id"])
-        if line.position is None:
-            line.position = at - 1
+        line.begin(at - 1)
         self._seats.came_in(line, user_id, conversation, at)
         self.advance(line)
 

@@ -20,6 +20,8 @@ class Line:
     target: str
     # The last number that was delivered; none as long as nobody has read where to begin.
     position: int | None = None
+    # After which number it began to deliver.
+    began: int | None = None
     # Higher numbers that came early, and the highest number known to exist.
     early: dict[int, Event] = field(default_factory=dict)
     known: int = 0
@@ -38,6 +40,11 @@ class Line:
     def is_behind(self) -> bool:
         """Return whether something is known to exist that was not delivered."""
         return self.position is not None and self.known > self.position
+
+    def begin(self, number: int) -> None:
+        """Begin to deliver after a number, unless it has begun."""
+        if self.position is None:
+            self.position = self.began = number
 
     def pass_by(self, event: Event, number: int) -> None:
         """Stand at an event that is being delivered."""

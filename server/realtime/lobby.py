@@ -4,7 +4,8 @@ The order matters. Seats are taken, silently, before the database is read; what 
 kept and said after the hello, unless the hello already contains it.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -220,22 +221,28 @@ class Lobby:
         seats = _wanted(session, came.seats)[: limits.joined]
         for conversation_id in reversed(seats):
             self._hub.seat(session, conversation_id)
-        await self._feed.host(seats)
-        heads, more = await self._stood(session, asked, seats, came.user_seq)
-        self._seat_late(session, {k: v for k, v in heads.heads.items() if k not in seats})
+        # Who is gone by now has taken no seats, and would leave lines behind.
+        lines = await self._feed.expect(self._hub.seats_of(session))
+        heads, more = await self._standing(session, asked, seats, came.user_seq)
+        if not self._feed.place(lines, heads.heads):
+            heads, more = await self._standing(session, asked, seats, came.user_seq)
+            self._feed.place(lines, heads.heads)
+        early = set(seats)
+        self._seat_late(session, {k: v for k, v in heads.heads.items() if k not in early})
         if session.about is not None and session.about not in heads.heads:
             raise NotFoundError
         ready = {**self._ready(session, identity, user, heads), **more}
         return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
 
-    async def _stood(
-        self, session: Session, asked: Sync | None, seats: list[str], after: int
+    async def _standing(
+        self, session: Session, asked: Sync | None, seats: Sequence[str], after: int
     ) -> tuple[Heads, dict[str, Any]]:
-        """Return, as of one moment, where everything stands, and what the hello says of it."""
-        person = session.user_id
+        """Read, as of one moment, where everything stands, and what the hello says of it."""
         if asked is None:
-            heads, total = await self._arrivals.standing(person, seats=seats, after=after)
-            return heads, {"unread_total": total}
+            heads, unread_total = await self._arrivals.standing(
+                session.user_id, seats=seats, after=after
+            )
+            return heads, {"unread_total": unread_total}
         call = Call(session.caller, self._dispatcher.settings)
         heads, answer = await sync.opening(call, asked, self._looks, seats=seats, after=after)
         return heads, {"unread_total": answer["unread_total"], "sync": answer}
