@@ -158,8 +158,8 @@ def _standings(unread_max: int | None) -> str:
 def heads_of(listed: str, after: str) -> str:
     """Return the heads of the person `u`: of a list, and of what is new to them.
 
-    The list is of conversations that were theirs at this number of theirs: what they are no longer
-    in has a higher one since, and so has what is new.
+    They come in any order, some twice. The list is of conversations that were theirs at this number
+    of theirs: what they are no longer in has a higher one since, and so has what is new.
     """
     changed = f"participants p WHERE p.user_id = u.id AND p.user_seq > {after}"
     left = f"SELECT p.conversation_id FROM {changed} AND NOT p.is_active"
@@ -167,10 +167,10 @@ def heads_of(listed: str, after: str) -> str:
     own = sql.looked_up("conversations", "c", "c.id = m.conversation_id")
     heads = (
         f"(SELECT c.id, c.head FROM {sql.rows_of(listed, 'l')} {listed_one} "
-        f"WHERE l.id NOT IN ({left}) UNION SELECT c.id, c.head "
+        f"WHERE l.id NOT IN ({left}) UNION ALL SELECT c.id, c.head "
         f"FROM (SELECT p.conversation_id FROM {changed} AND p.is_active) m {own}) h"
     )
-    return sql.joined(_PAIR, heads, order="h.id")
+    return sql.joined(_PAIR, heads, order="1")
 
 
 _PAIR = "'\"' || h.id || '\":' || h.head"

@@ -88,10 +88,10 @@ class Feed:
                 continue
             if line.began is not None:
                 is_whole &= line.began <= head
-            elif self.is_current(line):
-                # One that is not current was to begin in a database that is gone.
+            elif self._conversations.get(line.target) is line:
+                # Another one is there if the line was to begin in a database that is gone.
                 line.begin(head)
-                if line.early or line.is_behind:
+                if line.early or line.known > head:
                     self.advance(line)
         return is_whole
 
