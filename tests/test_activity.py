@@ -1,6 +1,5 @@
 """People in more conversations than a connection hears are told what goes on in the others."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -43,10 +42,15 @@ async def goes_on(device: Device) -> dict[str, Any]:
             return data
 
 
-async def hints(device: Device) -> list[dict[str, Any]]:
-    """Wait for two more looks, and return the hints heard since the last look of ours."""
-    await asyncio.sleep(1.2)
-    return [data for name, data in await device.heard() if name == "conversation:activity"]
+async def hears_no_hint_before(device: Device, bob: Person, talk: dict[str, Any]) -> None:
+    """Let something be said where a device does not listen, which alone it is told of.
+
+    All hints of one look are sent together.
+    """
+    said = await bob.says(talk, "Elsewhere")
+    told = await goes_on(device)
+    assert (told["conversation_id"], told["last_seq"]) == (talk["id"], said["seq"])
+    assert "conversation:activity" not in await device.heard_names()
 
 
 async def test_what_is_said_where_one_does_not_listen_is_told_in_a_line(
@@ -82,7 +86,7 @@ async def test_where_one_listens_nothing_is_told_twice(
     await bob.says(talks[3], "Hello")
 
     assert await hers.hears("message:created")
-    assert await hints(hers) == []
+    await hears_no_hint_before(hers, bob, talks[0])
 
 
 async def test_many_messages_are_one_hint_and_the_last_one_counts(
@@ -91,28 +95,31 @@ async def test_many_messages_are_one_hint_and_the_last_one_counts(
     talks = await talks_of(bob, cleo)
     hers = await comes(town, cleo)
     monkeypatch.setattr(activity, "LOOK_EVERY_S", 1.0)
-    await asyncio.sleep(0.1)
+    # It was looked just now.
+    await hears_no_hint_before(hers, bob, talks[1])
 
     await bob.says(talks[0], "One")
     await bob.says(talks[0], "Two")
     last = await bob.says(talks[0], "Three")
+    monkeypatch.setattr(activity, "LOOK_EVERY_S", 0.05)
 
     told = await goes_on(hers)
     assert (told["last_seq"], told["preview"]["excerpt"]) == (last["seq"], "Three")
-    assert await hints(hers) == []
+    await hears_no_hint_before(hers, bob, talks[1])
 
 
 async def test_who_hears_everything_they_are_in_is_told_nothing(
     town: Town, bob: Person, cleo: Person, eve: Person
 ) -> None:
-    await talks_of(bob, cleo)
+    talks = await talks_of(bob, cleo)
     only = await bob.creates("group", eve)
     outside = await eve.connects()
+    hers = await comes(town, cleo)
 
     await bob.says(only, "Hello")
 
     assert await outside.hears("message:created")
-    await asyncio.sleep(1.2)
+    await hears_no_hint_before(hers, bob, talks[0])
     await outside.hears_nothing()
     assert "eve" not in town.node.activity._watched
 
@@ -126,7 +133,7 @@ async def test_who_was_removed_is_told_nothing_more(town: Town, bob: Person, cle
     await bob.delete(f"conversations/{talks[0]['id']}/participants/cleo/")
     await bob.says(talks[0], "Behind her back")
 
-    assert await hints(hers) == []
+    await hears_no_hint_before(hers, bob, talks[1])
 
 
 @pytest.mark.settings(limits={"joined": 2, "broadcast_members": 2})

@@ -11,6 +11,7 @@ from server.actions import messages
 from server.errors import DeadlineError, UnavailableError
 from server.events import Event, Outcome
 from server.journal import Entry, Journal
+from server.journal.batches import DEADLINE_S
 from server.models import sql
 from server.permissions import Call, Caller
 from server.schemas.requests import SendMessage
@@ -157,23 +158,19 @@ async def test_one_that_cannot_be_stored_fails_alone(
     assert (await numbers(talk))[-3:] == [first + 1, first + 2, first + 3]
 
 
-async def test_what_waited_too_long_is_never_written(
-    town: Town,
-    ada: Person,
-    bob: Person,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_waited_too_long_is_never_written(town: Town, ada: Person, bob: Person) -> None:
     """Nobody waits for it any more, and who asks again with the same id is served then."""
-    monkeypatch.setattr("server.journal.batches.DEADLINE_S", 0.2)
     talk = await ada.creates("direct", bob)
     async with node(town) as here:
+        entries = [here.entry(ada, talk, name) for name in ("first", "second")]
         async with stuck(town, talk):
-            first = here.submit(here.entry(ada, talk, "first"))
+            first = here.submit(entries[0])
             # One that holds the pen, and one that has to wait behind it.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            second = here.submit(here.entry(ada, talk, "second"))
-            await asyncio.sleep(0.3)
+            second = here.submit(entries[1])
+            for entry in entries:
+                entry.due -= DEADLINE_S  # so long they have waited
         answers = await asyncio.gather(first, second, return_exceptions=True)
         await here.journal.settle()
         stored = await numbers(talk)

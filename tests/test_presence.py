@@ -51,6 +51,26 @@ async def leaves(town: Town, device: Device) -> None:
     await becomes(lambda: town.node.presence.board.look(device.person.id) is None)
 
 
+async def bystander(device: Device) -> Device:
+    """Let a device follow somebody more, who is away already."""
+    town = device.person.town
+    other = await town.known(f"bystander-{len(town.devices)}")
+    await device.person.creates("direct", other)
+    there = await other.connects()
+    await sets(there, "away")
+    (found,) = await looks(device, other)
+    assert found["status"] == "away"
+    await device.heard()
+    return there
+
+
+async def hears_nothing_before(device: Device, there: Device) -> None:
+    """Let a bystander leave: it is told after all that was to be told, and here it comes first."""
+    await there.close()
+    await hears_change(device, there.person.id, "offline")
+    await device.hears_nothing()
+
+
 async def stored(user_id: str) -> Any:
     rows = await sql.fetch("SELECT * FROM presences WHERE user_id = $1", user_id)
     return rows[0] if rows else None
@@ -189,6 +209,7 @@ async def test_who_is_removed_from_the_last_shared_conversation_hears_no_more(
     first = await ada.creates("group", bob, cleo)
     last = await ada.creates("group", bob, cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    other = await bystander(his)
     assert await looks(his, cleo) == [seen("cleo", "active")]
 
     await ada.delete(f"conversations/{first['id']}/participants/bob/")
@@ -204,8 +225,7 @@ async def test_who_is_removed_from_the_last_shared_conversation_hears_no_more(
     for status in ("active", "away", "invisible", "active"):
         await sets(hers, status)
     await hers.close()
-    await asyncio.sleep(0.3)
-    await his.hears_nothing()
+    await hears_nothing_before(his, other)
     assert await looks(his, cleo) == [seen("cleo", "offline")]
 
 
@@ -214,6 +234,7 @@ async def test_when_the_seen_person_is_removed_they_are_offline_for_those_who_st
 ) -> None:
     talk = await ada.creates("group", bob, cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    other = await bystander(his)
     await looks(his, cleo)
 
     await ada.delete(f"conversations/{talk['id']}/participants/cleo/")
@@ -222,8 +243,7 @@ async def test_when_the_seen_person_is_removed_they_are_offline_for_those_who_st
     assert dict(await his.heard())["presence:changed"] == seen("cleo", "offline")
     await hers.heard()
     await sets(hers, "away")
-    await asyncio.sleep(0.2)
-    await his.hears_nothing()
+    await hears_nothing_before(his, other)
 
 
 async def test_who_comes_to_share_a_conversation_begins_to_hear(
@@ -246,13 +266,13 @@ async def test_who_comes_to_share_a_conversation_begins_to_hear(
 async def test_active_beats_away_beats_offline(town: Town, bob: Person, cleo: Person) -> None:
     await bob.creates("direct", cleo)
     his = await bob.connects()
+    other = await bystander(his)
     await looks(his, cleo)
 
     phone, laptop = await cleo.connects(), await cleo.connects()
     await hears_change(his, "cleo", "active")
     await sets(phone, "away")
-    await asyncio.sleep(0.2)
-    await his.hears_nothing()
+    await hears_nothing_before(his, other)
     await sets(laptop, "away")
     since = await hears_change(his, "cleo", "away")
     await sets(phone, "active")
@@ -307,6 +327,7 @@ async def test_one_person_may_be_asked_for_by_several_devices(bob: Person, cleo:
 async def test_who_does_nothing_is_away_until_they_do_something(bob: Person, cleo: Person) -> None:
     talk = await bob.creates("direct", cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    other = await bystander(his)
     await looks(his, cleo)
 
     assert await hears_change(his, "cleo", "away") is not None
@@ -315,8 +336,7 @@ async def test_who_does_nothing_is_away_until_they_do_something(bob: Person, cle
     items = [{"conversation_id": talk["id"], "up_to_seq": 0}]
     await hers.asks("receipt:delivered", items=items)
     await looks(hers, bob)
-    await asyncio.sleep(0.2)
-    assert "presence:changed" not in await his.heard_names()
+    await hears_nothing_before(his, other)
 
     await hers.asks("message:list", conversation_id=talk["id"])
     assert await hears_change(his, "cleo", "active") is None
@@ -325,18 +345,21 @@ async def test_who_does_nothing_is_away_until_they_do_something(bob: Person, cle
 
 
 @pytest.mark.settings(limits={"presence_away_s": 1})
-async def test_who_keeps_doing_something_is_never_away(bob: Person, cleo: Person) -> None:
+async def test_who_keeps_doing_something_is_never_away(
+    bob: Person, cleo: Person, dan: Person
+) -> None:
     talk = await bob.creates("direct", cleo)
-    his, hers = await bob.connects(), await cleo.connects()
-    await looks(his, cleo)
-    loop = asyncio.get_running_loop()
+    await bob.creates("direct", dan)
+    his, hers, theirs = await bob.connects(), await cleo.connects(), await dan.connects()
+    await looks(his, cleo, dan)
 
-    until = loop.time() + 1.5
-    while loop.time() < until:
-        await hers.asks("message:list", conversation_id=talk["id"])
-        await asyncio.sleep(0.05)
-
-    await his.hears_nothing()
+    # Dan came last and is away first, twice.
+    for _ in range(2):
+        while not his.frames:
+            await hers.asks("message:list", conversation_id=talk["id"])
+        await hears_change(his, "dan", "away")
+        await sets(theirs, "active")
+        await hears_change(his, "dan", "active")
 
 
 @pytest.mark.settings(limits={"presence_away_s": 1})
@@ -345,13 +368,13 @@ async def test_who_says_they_are_away_stays_so_whatever_the_device_asks(
 ) -> None:
     talk = await bob.creates("direct", cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    other = await bystander(his)
     await looks(his, cleo)
 
     assert await sets(hers, "away") == "away"
     await hears_change(his, "cleo", "away")
     await hers.asks("message:list", conversation_id=talk["id"])
-    await asyncio.sleep(0.2)
-    await his.hears_nothing()
+    await hears_nothing_before(his, other)
 
     assert await sets(hers, "active") == "active"
     await hears_change(his, "cleo", "active")
@@ -394,14 +417,14 @@ async def test_who_is_invisible_is_for_others_as_if_they_had_left(
 async def test_being_invisible_twice_is_being_it_once(bob: Person, cleo: Person) -> None:
     await bob.creates("direct", cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    other = await bystander(his)
     await looks(his, cleo)
     await sets(hers, "invisible")
     at = await hears_change(his, "cleo", "offline")
 
     await sets(hers, "invisible")
-    await asyncio.sleep(0.2)
 
-    await his.hears_nothing()
+    await hears_nothing_before(his, other)
     assert await looks(his, cleo) == [seen("cleo", "offline", at)]
 
 
@@ -411,13 +434,13 @@ async def test_being_invisible_twice_is_being_it_once(bob: Person, cleo: Person)
 async def test_who_unsubscribes_hears_no_more(bob: Person, cleo: Person) -> None:
     await bob.creates("direct", cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    other = await bystander(his)
     await looks(his, cleo)
 
     assert await his.asks("presence:unsubscribe", user_ids=["cleo", "nobody"]) == {"presence": []}
     await sets(hers, "away")
-    await asyncio.sleep(0.2)
 
-    await his.hears_nothing()
+    await hears_nothing_before(his, other)
 
 
 async def test_people_are_answered_once_and_in_the_order_in_which_they_were_named(
@@ -434,20 +457,21 @@ async def test_people_are_answered_once_and_in_the_order_in_which_they_were_name
 
 @pytest.mark.settings(limits={"presence_ids": 3, "presence_subscriptions": 4})
 async def test_too_many_people_are_refused_and_none_of_them_is_followed(
-    ada: Person, bob: Person
+    ada: Person, bob: Person, cleo: Person
 ) -> None:
     hers = await ada.connects()
     with pytest.raises(Refused) as no:
-        await looks(hers, "a", "b", "c", "bob")
+        await looks(hers, "a", "b", "cleo", "bob")
     assert (no.value.code, no.value.fields) == ("validation_failed", ["user_ids"])
-    await looks(hers, "a", "b", "c")
+    await looks(hers, "a", "b", "cleo")
 
     with pytest.raises(Refused) as no:
         await looks(hers, "c", "d", "bob")
 
     assert (no.value.code, no.value.fields) == ("validation_failed", ["user_ids"])
     await bob.connects()
-    await asyncio.sleep(0.2)
+    await cleo.connects()
+    await hears_change(hers, "cleo", "active")
     await hers.hears_nothing()
     await hers.asks("presence:unsubscribe", user_ids=["a"])
     assert await looks(hers, "d", "bob") == [seen("d", "offline"), seen("bob", "active")]
@@ -494,17 +518,22 @@ async def test_the_plain_websocket_hears_the_same(ada: Person, bob: Person) -> N
 async def test_who_comes_and_goes_all_the_time_is_told_of_now_and_then(
     town: Town, bob: Person, cleo: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(followers, "REST_S", 1.0)
+    monkeypatch.setattr(followers, "REST_S", 3_600.0)
     await bob.creates("direct", cleo)
     his, hers = await bob.connects(), await cleo.connects()
+    first, second = await bystander(his), await bystander(his)
     await looks(his, cleo)
 
     await sets(hers, "away")
     await hears_change(his, "cleo", "away")
-    for status in ("active", "away", "active", "away", "active"):
-        await sets(hers, status)
-        await asyncio.sleep(2 * followers.COLLECT_S)
+    await sets(hers, "active")
+    await hears_nothing_before(his, first)
+    await sets(hers, "away")
+    await sets(hers, "active")
+    await hears_nothing_before(his, second)
 
+    # An hour passes.
+    town.node.presence.followers._rested["cleo"] = asyncio.get_running_loop().time()
     await hears_change(his, "cleo", "active")
     await his.hears_nothing()
 
