@@ -16,11 +16,13 @@ from tortoise.backends.base.executor import EXECUTOR_CACHE
 from server import app, database
 from server.config import Settings
 from server.ids import new_id
+from server.realtime import heads
 from server.schemas.values import UserRole
 from tests import chromium as chromiums
 from tests import contract, nodes
 from tests.browser import Windows, windows
 from tests.databases import LentDatabase
+from tests.lossy import Lossy, between
 from tests.people import Person, Town
 from tests.process import Process, serve
 from tests.reader import Readers
@@ -251,15 +253,34 @@ async def north(
 
 
 @pytest.fixture
+def south_settings(installation: Settings) -> Settings:
+    """The settings of the other of two nodes, which may reach Valkey by another way."""
+    return installation
+
+
+@pytest.fixture
 async def south(
-    request: pytest.FixtureRequest, north: Town, installation: Settings
+    request: pytest.FixtureRequest, north: Town, south_settings: Settings
 ) -> AsyncIterator[Town]:
     """The other of two nodes."""
-    async with nodes.town(installation) as town:
+    async with nodes.town(south_settings) as town:
         assert town.node.bus.is_up
         yield town
         if not request.node.stash.get(FAILED, False):
             await town.must_agree()
+
+
+@pytest.fixture
+async def way(valkey: Valkey) -> AsyncIterator[Lossy]:
+    """What stands between the south and Valkey, where `south_settings` lead over it."""
+    async with between(valkey.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare heads only when there is doubt; asked for before the nodes start."""
+    monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
 
 
 @pytest.fixture(scope="session")
@@ -290,42 +311,60 @@ def readers(town: Town, browser: Windows) -> Readers:
 
 
 @pytest.fixture
-async def ada(town: Town) -> Person:
+def near(request: pytest.FixtureRequest) -> Town:
+    """Where agents are: the one node, or of two the one in the north."""
+    return _node_of(request, "north")
+
+
+@pytest.fixture
+def far(request: pytest.FixtureRequest) -> Town:
+    """Where clients are: the one node, or of two the one in the south."""
+    return _node_of(request, "south")
+
+
+def _node_of(request: pytest.FixtureRequest, side: str) -> Town:
+    are_many = request.node.get_closest_marker("many_nodes") is not None
+    found: Town = request.getfixturevalue(side if are_many else "town")
+    return found
+
+
+@pytest.fixture
+async def ada(near: Town) -> Person:
     """An agent."""
-    return await town.known("ada", role=UserRole.AGENT)
+    return await near.known("ada", role=UserRole.AGENT)
 
 
 @pytest.fixture
-async def bob(town: Town) -> Person:
+async def bob(far: Town) -> Person:
     """A client."""
-    return await town.known("bob", role=UserRole.CLIENT)
+    return await far.known("bob", role=UserRole.CLIENT)
 
 
 @pytest.fixture
-async def cleo(town: Town) -> Person:
+async def cleo(far: Town) -> Person:
     """Another client."""
-    return await town.known("cleo", role=UserRole.CLIENT)
+    return await far.known("cleo", role=UserRole.CLIENT)
 
 
 @pytest.fixture
-async def dan(town: Town) -> Person:
+async def dan(near: Town) -> Person:
     """Another agent."""
-    return await town.known("dan", role=UserRole.AGENT)
+    return await near.known("dan", role=UserRole.AGENT)
 
 
 @pytest.fixture
-async def eve(town: Town) -> Person:
+async def eve(far: Town) -> Person:
     """An outsider, who must never hear what the others say."""
-    return await town.known("eve", role=UserRole.CLIENT)
+    return await far.known("eve", role=UserRole.CLIENT)
 
 
 @pytest.fixture
-async def root(town: Town) -> Person:
+async def root(near: Town) -> Person:
     """A person of role admin."""
-    return await town.known("root", role=UserRole.ADMIN)
+    return await near.known("root", role=UserRole.ADMIN)
 
 
 @pytest.fixture
-async def backend(town: Town) -> Person:
+async def backend(near: Town) -> Person:
     """The application that embeds this server."""
-    return await town.known("backend", name="CRM", role=UserRole.SERVICE)
+    return await near.known("backend", name="CRM", role=UserRole.SERVICE)

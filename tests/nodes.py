@@ -10,6 +10,7 @@ import aiohttp
 
 from server import app
 from server.config import Settings
+from server.realtime.bus import RedisBus
 from tests.people import Town
 
 
@@ -47,6 +48,12 @@ async def town(settings: Settings) -> AsyncIterator[Town]:
             yield here
         finally:
             await here.close()
+
+
+def bus(town: Town) -> RedisBus:
+    """Return what a node hears the others by."""
+    found: RedisBus = town.node.bus
+    return found
 
 
 def connected(settings: Settings, url: str, **redis: Any) -> Settings:

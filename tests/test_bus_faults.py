@@ -9,40 +9,22 @@ import redis.asyncio
 
 from server.config import Settings
 from server.realtime import heads
-from server.realtime.bus import RedisBus, shard, speaking
 from server.realtime.bus import redis as redis_bus
+from server.realtime.bus import shard, speaking
 from tests import nodes
 from tests.eventually import becomes
-from tests.lossy import Lossy, between
-from tests.people import Device, Town
+from tests.lossy import Lossy
+from tests.nodes import bus
+from tests.people import Device, Person, Town
 from tests.services import Valkey
 
 pytestmark = pytest.mark.many_nodes
 
 
 @pytest.fixture
-async def way(valkey: Valkey) -> AsyncIterator[Lossy]:
-    """What stands between the south and Valkey."""
-    async with between(valkey.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def south(north: Town, installation: Settings, way: Lossy) -> AsyncIterator[Town]:
-    """The node in the south, with something in its way."""
-    async with nodes.town(nodes.connected(installation, way.url)) as town:
-        yield town
-
-
-@pytest.fixture
-def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare heads only when there is doubt; asked for before the nodes start."""
-    monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
-
-
-def bus(town: Town) -> RedisBus:
-    found: RedisBus = town.node.bus
-    return found
+def south_settings(installation: Settings, way: Lossy) -> Settings:
+    """Something stands between the south and Valkey."""
+    return nodes.connected(installation, way.url)
 
 
 class Scene:
@@ -81,15 +63,13 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(north: Town, south: Town) -> AsyncIterator[Scene]:
+async def scene(ada: Person, bob: Person, eve: Person) -> AsyncIterator[Scene]:
     scene = Scene()
-    ada, bob, eve = await north.known("ada"), await south.known("bob"), await south.known("eve")
     scene.talk = await ada.creates("direct", bob)
     scene.hers, scene.his = await ada.connects(), await bob.connects()
     scene.outside = await eve.connects()
     yield scene
     await scene.all_heard()
-    await south.must_agree()
 
 
 async def test_what_is_said_while_valkey_is_gone_is_heard_and_again_at_once_when_it_is_back(
@@ -219,9 +199,8 @@ async def test_messages_that_get_lost_on_the_way_are_found_by_their_successors_a
 
 
 async def test_memberships_whose_announcements_are_lost_are_found(
-    north: Town, south: Town, way: Lossy
+    ada: Person, bob: Person, cleo: Person, way: Lossy
 ) -> None:
-    ada, bob, cleo = await north.known("ada"), await south.known("bob"), await south.known("cleo")
     his, hers = await bob.connects(), await cleo.connects()
     way.loses = lambda *_: True
 
@@ -238,7 +217,6 @@ async def test_memberships_whose_announcements_are_lost_are_found(
     await his._until(lambda: len(his.frames) >= 2)
     assert sorted(await his.heard_names()) == ["conversation:removed", "participant:removed"]
     await his.hears_nothing()
-    await south.must_agree()
 
 
 async def _hears_last(device: Device, content: str) -> None:

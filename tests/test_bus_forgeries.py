@@ -10,28 +10,22 @@ from server import events
 from server.clock import now_ms
 from server.config import Settings
 from server.events import Room
-from server.realtime.bus import RedisBus, gate
+from server.realtime.bus import gate
 from server.realtime.bus.envelope import Seal
 from tests import nodes
 from tests.eventually import becomes
-from tests.lossy import Lossy, between
-from tests.people import Device, Town
+from tests.lossy import Lossy
+from tests.nodes import bus
+from tests.people import Device, Person, Town
 from tests.services import Valkey
 
 pytestmark = pytest.mark.many_nodes
 
 
 @pytest.fixture
-async def way(valkey: Valkey) -> AsyncIterator[Lossy]:
-    """Where all that comes to the south can be read."""
-    async with between(valkey.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def south(north: Town, installation: Settings, way: Lossy) -> AsyncIterator[Town]:
-    async with nodes.town(nodes.connected(installation, way.url)) as town:
-        yield town
+def south_settings(installation: Settings, way: Lossy) -> Settings:
+    """All that comes to the south can be read on its way."""
+    return nodes.connected(installation, way.url)
 
 
 @pytest.fixture
@@ -42,15 +36,9 @@ async def stranger(valkey: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
 
 
 @pytest.fixture
-async def pair(north: Town, south: Town) -> tuple[Device, Device, dict[str, Any]]:
-    ada, bob = await north.known("ada"), await south.known("bob")
+async def pair(ada: Person, bob: Person) -> tuple[Device, Device, dict[str, Any]]:
     talk = await ada.creates("direct", bob)
     return await ada.connects(), await bob.connects(), talk
-
-
-def bus(town: Town) -> RedisBus:
-    found: RedisBus = town.node.bus
-    return found
 
 
 async def refused(town: Town, reason: str, times: int = 1) -> None:

@@ -29,21 +29,6 @@ def library(town: Town) -> Any:
     return town.node.sockets.library
 
 
-@pytest.fixture
-async def ada(north: Town) -> Person:
-    return await north.known("ada")
-
-
-@pytest.fixture
-async def bob(south: Town) -> Person:
-    return await south.known("bob")
-
-
-@pytest.fixture
-async def eve(south: Town) -> Person:
-    return await south.known("eve")
-
-
 async def test_what_the_library_emits_on_one_node_is_heard_on_all_by_those_it_is_for(
     north: Town, south: Town, ada: Person, bob: Person, eve: Person
 ) -> None:

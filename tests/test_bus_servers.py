@@ -11,10 +11,10 @@ import pytest
 from server.config import Settings
 from server.errors import SettingsError
 from server.events import Room
-from server.realtime import heads
-from server.realtime.bus import RedisBus, servers
+from server.realtime.bus import servers
 from tests import nodes
 from tests.eventually import becomes
+from tests.nodes import bus
 from tests.people import Device, Person, Town
 from tests.services import Valkey, has_valkey
 from tests.valkeys import Watched, ask, cluster, watched
@@ -26,12 +26,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare heads only when there is doubt."""
-    monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
-
-
 @asynccontextmanager
 async def two(settings: Settings, url: str, **redis: Any) -> AsyncIterator[tuple[Town, Town]]:
     connected = nodes.connected(settings, url, **redis)
@@ -41,11 +35,6 @@ async def two(settings: Settings, url: str, **redis: Any) -> AsyncIterator[tuple
         yield north, south
         await north.must_agree()
         await south.must_agree()
-
-
-def bus(town: Town) -> RedisBus:
-    found: RedisBus = town.node.bus
-    return found
 
 
 async def says_and_hears(talk: dict[str, Any], hers: Device, his: Device, count: int = 5) -> None:

@@ -50,12 +50,6 @@ def quick_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads, "HEADS_EVERY_S", 0.05)
 
 
-@pytest.fixture
-def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never compare heads: what is found must have been found by its successor."""
-    monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
-
-
 def numbers(data: dict[str, Any]) -> tuple[int, int]:
     return data["prev_event_seq"], data["event_seq"]
 

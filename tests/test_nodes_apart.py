@@ -4,7 +4,6 @@ So is an installation whose Redis is down: everything works, two seconds later.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 
 from server.config import Settings
 from server.realtime import heads, mender
-from tests import nodes
 from tests.eventually import becomes
 from tests.people import Device, Frame, Person, Town
 from tests.process import finished
@@ -22,40 +20,9 @@ pytestmark = pytest.mark.many_nodes
 
 
 @pytest.fixture
-async def north(settings: Settings, logged: list[Any]) -> AsyncIterator[Town]:
-    """One of two nodes; at the end, what people believe must be what the database says."""
-    async with nodes.town(settings) as town:
-        yield town
-        await town.must_agree()
-
-
-@pytest.fixture
-async def south(north: Town, settings: Settings) -> AsyncIterator[Town]:
-    """The other of two nodes."""
-    async with nodes.town(settings) as town:
-        yield town
-        await town.must_agree()
-
-
-@pytest.fixture
-async def ada(north: Town) -> Person:
-    return await north.known("ada")
-
-
-@pytest.fixture
-async def bob(south: Town) -> Person:
-    return await south.known("bob")
-
-
-@pytest.fixture
-async def cleo(south: Town) -> Person:
-    return await south.known("cleo")
-
-
-@pytest.fixture
-async def eve(south: Town) -> Person:
-    """An outsider, who must never hear what the others say."""
-    return await south.known("eve")
+def installation(settings: Settings) -> Settings:
+    """The settings of each node: it knows of no Redis."""
+    return settings
 
 
 @pytest.fixture

@@ -13,24 +13,6 @@ from tests.people import Device, Person, Refused, Town
 pytestmark = pytest.mark.many_nodes
 
 
-@pytest.fixture
-async def ada(north: Town) -> Person:
-    """In the north."""
-    return await north.known("ada", role=UserRole.AGENT)
-
-
-@pytest.fixture
-async def bob(south: Town) -> Person:
-    """In the south."""
-    return await south.known("bob", role=UserRole.CLIENT)
-
-
-@pytest.fixture
-async def eve(south: Town) -> Person:
-    """In the south too, and in no conversation."""
-    return await south.known("eve", role=UserRole.CLIENT)
-
-
 async def hears_until(device: Device, name: str) -> list[str]:
     """Wait for an event of this name, and return the names of all that were heard with it."""
     await device._until(lambda: any(heard == name for heard, _ in device.frames))
