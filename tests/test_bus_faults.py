@@ -21,6 +21,15 @@ from tests.services import Valkey
 pytestmark = pytest.mark.many_nodes
 
 
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits as long for what is noticed by itself; asked for before the nodes start."""
+    monkeypatch.setattr(heads, "HEADS_EVERY_S", 0.4)
+    monkeypatch.setattr(redis_bus, "OPEN_S", 0.3)
+    monkeypatch.setattr(shard, "PULSE_S", 0.3)
+    monkeypatch.setattr(shard, "_AGAIN_MOST_S", 0.3)
+
+
 @pytest.fixture
 def south_settings(installation: Settings, way: Lossy) -> Settings:
     """Something stands between the south and Valkey."""
