@@ -288,6 +288,8 @@ async def test_a_database_that_hangs_holds_no_stop_up(
         environment = {
             "PALABRE_AUTH__SECRET": SECRET,
             "PALABRE_DATABASE__URL": through.geturl(),
+            "PALABRE_DRAIN__SPREAD_S": "0",
+            "PALABRE_DRAIN__FINISH_S": "1",
         }
         async with serve(cwd=tmp_path, environment=environment) as process:
             town = Town(settings, process.url, http)
@@ -298,7 +300,7 @@ async def test_a_database_that_hangs_holds_no_stop_up(
             sent = asyncio.create_task(device.says(talk, "Nobody knows"))
             await becomes(lambda: bool(device._answers))
             _, seconds = await stops(process)()
-            assert seconds < 15
+            assert seconds < 10
             assert (await refused(sent)).code == "unavailable"
 
 
