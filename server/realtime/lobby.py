@@ -4,7 +4,6 @@ The order matters. Seats are taken, silently, before the database is read; what 
 kept and said after the hello, unless the hello already contains it.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
