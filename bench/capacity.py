@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import redis
@@ -98,7 +99,7 @@ def _sends(grounds: Databases, folder: Path) -> None:
     with grounds.postgres() as url, servers.palabre(url) as server:
         here = people.names(2 * SENDERS)
         talks = people.groups(server, list(zip(here[::2], here[1::2], strict=True)))
-        values = {
+        values: dict[str, Any] = {
             "port": server.port,
             "pid": server.pid,
             "clients": 2 * SENDERS,
@@ -225,7 +226,7 @@ def _between(grounds: Databases, _folder: Path) -> None:
 
 def _valkey(valkey: Valkey, section: str, *names: str) -> float:
     with redis.Redis.from_url(valkey.url) as client:
-        told = client.info(section)
+        told: Any = client.info(section)
     return float(sum(told[name] for name in names))
 
 
@@ -240,11 +241,11 @@ def _seats(grounds: Databases, folder: Path) -> None:
             people.groups(server, [[person, "p0"] for person in here for _ in range(SEATS)])
             people.groups(server, [[f"few{person}", "p0"] for person in here])
             tables.name_everybody(url)
-        found = {}
+        found: dict[str, tuple[float, float]] = {}
         for who, names in (("few", [f"few{person}" for person in here]), ("many", here)):
             with servers.palabre(url, redis_url=valkey.url) as server:
                 empty = _valkey(valkey, "memory", "used_memory")
-                values = {"port": server.port, "pid": server.pid, "clients": PEOPLE}
+                values: dict[str, Any] = {"port": server.port, "pid": server.pid, "clients": PEOPLE}
                 values |= {"auth": people.tokens(folder, names), "settle": 5, "seconds": 1}
                 with Idlers(**values, **people.TALK) as idlers:
                     full = _valkey(valkey, "memory", "used_memory")
@@ -256,7 +257,7 @@ def _seats(grounds: Databases, folder: Path) -> None:
     say(f"  {kib / more:,.2f} KiB of the node, {channels / more:,.0f} bytes of Valkey")
 
 
-_ALL = {
+_ALL: dict[str, Callable[[Databases, Path], None]] = {
     "rows": _rows,
     "sends": _sends,
     "receipts": _receipts,

@@ -67,20 +67,15 @@ async def _chat(here: Server, there: Server, talk: Talk, per_s: float, seconds: 
             await asyncio.sleep(_TICK_S)
         took = loop.time() - began
         heard = sum(listener.heard for _, _, listener in pairs)
-        missing = _missing(pairs)
+        missing = 0
         for _ in range(_ARRIVES_TICKS):
+            missing = sum(speaker.said - listener.heard for _, speaker, listener in pairs)
             if not missing:
                 break
             await asyncio.sleep(_TICK_S)
-            missing = _missing(pairs)
     if missing:
         raise CannotMeasureError(f"{missing} messages did not arrive on the other server")
     return heard / took
-
-
-def _missing(pairs: Sequence[tuple[Pair, "_Client", "_Client"]]) -> int:
-    """Return how many messages are on their way."""
-    return sum(speaker.said - listener.heard for _, speaker, listener in pairs)
 
 
 class _Client:
