@@ -77,11 +77,12 @@ async def place(
     }
     ports = [free_port(), free_port()]
     async with AsyncExitStack() as stack:
-        starting = (
-            serve(cwd=folder, environment={**environment, "PALABRE_HTTP__PORT": str(port)})
+        nodes = [
+            await stack.enter_async_context(
+                serve(cwd=folder, environment={**environment, "PALABRE_HTTP__PORT": str(port)})
+            )
             for port in ports
-        )
-        nodes = await asyncio.gather(*map(stack.enter_async_context, starting))
+        ]
         url = await stack.enter_async_context(balancing(file, ports, folder, certificate))
         here = Place(Town(settings, url, None), nodes, certificate.trust, stack)  # type: ignore[arg-type]
         here.town = await here.town_from("127.0.0.1")

