@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from server.config import Settings
 from server.errors import SettingsError
 from server.events import Room
-from server.realtime.bus import servers
+from server.realtime.bus import RedisBus, servers
 from tests import nodes
 from tests.eventually import becomes
 from tests.nodes import bus
@@ -162,10 +163,9 @@ async def test_a_password_is_asked_for_and_a_wrong_one_stops_the_start(
 
 
 async def _is_at(valkeys: Watched, *towns: Town) -> None:
+    def is_at(one: RedisBus) -> bool:
+        ports = {port for _, port in one._servers._shards}
+        return ports == {valkeys.replica.port} and one.is_up
+
     for town in towns:
-        async with asyncio.timeout(10):
-            while True:
-                ports = {port for _, port in bus(town)._servers._shards}
-                if ports == {valkeys.replica.port} and bus(town).is_up:
-                    break
-                await asyncio.sleep(0.02)
+        await becomes(partial(is_at, bus(town)), 10)

@@ -3,7 +3,6 @@
 `coalesce_ms` is long here, so that nothing of a batch can leave by itself while a test goes on.
 """
 
-import asyncio
 import json
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from server.ids import new_id
 from server.realtime.audience import Audience
 from tests.doors import PlainDevice, fields
+from tests.eventually import becomes
 from tests.people import Device, Person, Town
 from tests.test_session_polling import Poller
 from tests.wire import DEAF_BYTES, Wires
@@ -159,9 +159,7 @@ async def test_a_slow_member_hears_all_in_order_and_stops_nobody(
 
         packets = await slow.packets(SHOWN)
         assert [json.loads(packet[2:])[1]["message"]["content"] for packet in packets] == texts
-        async with asyncio.timeout(5):
-            while session.direct(talk["id"]) is None:  # noqa: ASYNC110 - nobody is told
-                await asyncio.sleep(0.001)
+        await becomes(lambda: session.direct(talk["id"]) is not None)
         await hers.says(talk, "Quick again")
         await hers.says(talk, "and again")
         last = [json.loads(packet[2:])[1]["message"] for packet in await slow.packets(2)]
