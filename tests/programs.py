@@ -1,11 +1,12 @@
-"""Programs of tests/js, run by the suite's Node."""
+"""Programs of tests/js, run by the suite's Node, and what its TypeScript makes of others."""
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.services import node
 
@@ -54,3 +55,38 @@ async def ran(name: str, *arguments: str) -> dict[str, Any]:
     """Run a program that reports one line and ends well."""
     async with program(name, *arguments) as process:
         return await last_report(process)
+
+
+class Mistake(NamedTuple):
+    """What the compiler says is wrong, and where."""
+
+    file: str
+    line: int
+    why: str
+
+
+async def compiled(folder: Path, *files: str) -> set[Mistake]:
+    """Give programs in a folder to the TypeScript compiler, and return the mistakes it finds."""
+    options = {
+        "strict": True,
+        "noEmit": True,
+        "types": [],
+        "target": "es2022",
+        "module": "nodenext",
+        "lib": ["es2022", "dom", "dom.iterable"],
+        # Its own files are right, and take most of the time.
+        "skipDefaultLibCheck": True,
+    }
+    project = {"compilerOptions": options, "files": files}
+    (folder / "tsconfig.json").write_text(json.dumps(project))
+    (folder / "package.json").write_text('{"type": "module"}')
+    process = await asyncio.create_subprocess_exec(
+        node(),
+        *(str(FOLDER / "node_modules/typescript/bin/tsc"), "--pretty", "false", "--project", "."),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said = (await process.communicate())[0].decode()
+    found = re.findall(r"^(\S+?)\((\d+),\d+\): error TS(.*)$", said, re.MULTILINE)
+    assert found or not said, said
+    return {Mistake(file, int(line), why) for file, line, why in found}

@@ -1,16 +1,12 @@
 """The types of the module are written by hand: they fit programs that use it, and the code."""
 
-import asyncio
-import json
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.documents import ROOT
-from tests.programs import FOLDER, ran
-from tests.services import node
+from tests.programs import FOLDER, compiled, ran
 
 pytestmark = pytest.mark.one_database
 
@@ -34,7 +30,7 @@ def same(members: dict[str, list[str]]) -> str:
     return "\n".join(lines)
 
 
-def project(folder: Path, files: list[str]) -> None:
+def install(folder: Path) -> None:
     """Lay out a package that has the module as an installed one."""
     package = folder / "node_modules" / "palabre-client"
     package.mkdir(parents=True)
@@ -42,34 +38,17 @@ def project(folder: Path, files: list[str]) -> None:
         shutil.copy(MODULE / file, package)
     for module in ("socket.io-client", "@socket.io", "engine.io-client", "engine.io-parser"):
         (folder / "node_modules" / module).symlink_to(FOLDER / "node_modules" / module)
-    options = {
-        "strict": True,
-        "noEmit": True,
-        "types": [],
-        "target": "es2022",
-        "module": "nodenext",
-        "lib": ["es2022", "dom", "dom.iterable"],
-    }
-    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": files}))
-    (folder / "package.json").write_text('{"type": "module"}')
 
 
 async def test_the_compiler_takes_the_right_program_and_names_every_mistake(tmp_path: Path) -> None:
-    project(tmp_path, [*PROGRAMS, "same.ts"])
+    install(tmp_path)
     for name in PROGRAMS:
         shutil.copy(FOLDER / name, tmp_path)
     (tmp_path / "same.ts").write_text(same(await ran("client_members.mjs")))
     wrong = (FOLDER / "client_wrong.ts").read_text().splitlines()
 
-    process = await asyncio.create_subprocess_exec(
-        node(),
-        *(str(FOLDER / "node_modules/typescript/bin/tsc"), "--pretty", "false", "--project", "."),
-        cwd=tmp_path,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said = (await process.communicate())[0].decode()
+    found = await compiled(tmp_path, *PROGRAMS, "same.ts")
 
-    at = re.findall(r"^(\S+?)\((\d+),\d+\): error TS", said, re.MULTILINE)
-    assert {file for file, _ in at} == {"client_wrong.ts"}, said
+    assert {mistake.file for mistake in found} == {"client_wrong.ts"}, found
     mistakes = range(wrong.index("// mark") + 2, len(wrong) + 1)
-    assert {int(line) for _, line in at} == set(mistakes), said
+    assert {mistake.line for mistake in found} == set(mistakes), found

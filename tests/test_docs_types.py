@@ -1,7 +1,6 @@
 """The generated types: fresh, and what the real compiler makes of programs that use them."""
 
 import asyncio
-import json
 import re
 import shutil
 import sys
@@ -12,8 +11,7 @@ import pytest
 from server.handlers import registry
 from server.schemas.events import EVENTS
 from tests.documents import ROOT
-from tests.programs import FOLDER
-from tests.services import node
+from tests.programs import FOLDER, compiled
 
 pytestmark = pytest.mark.one_database
 
@@ -76,33 +74,15 @@ export const hello: Handshake = { tokn: 'x' };
 async def test_the_compiler_takes_the_right_program_and_finds_each_mistake(tmp_path: Path) -> None:
     shutil.copy(TYPES, tmp_path)
     (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
-    (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "right.ts").write_text(HEAD + RIGHT)
     (tmp_path / "wrong.ts").write_text(HEAD + WRONG)
-    options = {
-        "strict": True,
-        "noEmit": True,
-        "types": [],
-        "target": "es2022",
-        "module": "nodenext",
-        "lib": ["es2022", "dom"],
-    }
-    project = {"compilerOptions": options, "files": ["right.ts", "wrong.ts"]}
-    (tmp_path / "tsconfig.json").write_text(json.dumps(project))
 
-    process = await asyncio.create_subprocess_exec(
-        node(),
-        *("node_modules/typescript/bin/tsc", "--pretty", "false", "--project", "."),
-        cwd=tmp_path,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said = (await process.communicate())[0].decode()
+    found = await compiled(tmp_path, "right.ts", "wrong.ts")
 
-    at = re.findall(r"^(\S+?)\((\d+),\d+\): error TS", said, re.MULTILINE)
-    assert {file for file, _ in at} == {"wrong.ts"}, said
+    assert {mistake.file for mistake in found} == {"wrong.ts"}, found
     first = HEAD.count("\n") + 1
     mistakes = range(first, first + WRONG.count("\n"))
-    assert {int(line) for _, line in at} == set(mistakes), said
+    assert {mistake.line for mistake in found} == set(mistakes), found
 
 
 def test_every_event_and_request_has_a_type() -> None:
