@@ -183,16 +183,16 @@ async def test_a_send_that_is_slow_is_answered_before_the_goodbye(
     starts: Starts, settings: Settings
 ) -> None:
     process, town = await starts(PALABRE_DRAIN__SPREAD_S="0.1")
-    ada, bob = town.person("ada"), town.person("bob")
+    ada, bob = await town.known("ada"), await town.known("bob")
     talk = await ada.creates("direct", bob)
-    device = await ada.connects()
+    device, his = await ada.connects(), await bob.connects()
     async with slow(settings.database.url, talk["id"]):
         sent = asyncio.create_task(device.says(talk, "Is it stored?"))
         await becomes(lambda: bool(device._answers))
         ended = stops(process)
         await told(device)
-        # It would have been sent away by now.
-        await asyncio.sleep(1.2)
+        # Whoever waits for nothing is sent away.
+        await his.closed.wait()
         assert not device.closed.is_set()
     message = await sent
     await device.closed.wait()
