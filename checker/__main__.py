@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def main(  # noqa: PLR0913, PLR0917 (one argument per option)
 
     The status is 1 when a line was crossed, 3 when the run proves nothing or was slow.
     """
+    # Whoever ends it, the nodes end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     order = Order(seed, seconds, nodes, design or "", Bus(bus), without)
     with tempfile.TemporaryDirectory(prefix="palabre-chaos-") as folder:
         case = asyncio.run(run(order, Path(folder)))
