@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -127,23 +128,16 @@ class PostgresAt:
             await connection.close()
 
 
-class Postgres(PostgresAt):
-    """A PostgreSQL of our own; it runs during a `with` block, which may stop and start it."""
+class _Service(ABC):
+    """A program of our own that runs in a folder of its own during a `with` block."""
 
-    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
-        self._settings = settings
-        self._port = free_port()
-        self._password = secrets.token_hex(16)
-        super().__init__(f"postgres://postgres:{self._password}@{LOOPBACK}:{self._port}/postgres")
-        self._account = _unprivileged_account()
-        self._process: subprocess.Popen[bytes] | None = None
+    _name: str
 
     def __enter__(self) -> Self:
-        self._guardian = Guardian("palabre-postgres-")
+        self._guardian = Guardian(f"palabre-{self._name}-")
         self._folder = self._guardian.folder
         try:
-            self._install()
-            self.start()
+            self._open()
         except BaseException:
             self._close()
             raise
@@ -156,6 +150,36 @@ class Postgres(PostgresAt):
         traceback: TracebackType | None,
     ) -> None:
         self._close()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Begin to run in the folder."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """End what runs."""
+
+    def _close(self) -> None:
+        self._end()
+        self._guardian.close()
+
+
+class Postgres(_Service, PostgresAt):
+    """A PostgreSQL of our own; it runs during a `with` block, which may stop and start it."""
+
+    _name = "postgres"
+
+    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
+        self._settings = settings
+        self._port = free_port()
+        self._password = secrets.token_hex(16)
+        super().__init__(f"postgres://postgres:{self._password}@{LOOPBACK}:{self._port}/postgres")
+        self._account = _unprivileged_account()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _open(self) -> None:
+        self._install()
+        self.start()
 
     def start(self) -> None:
         """Start, and return when connections are accepted; the port stays the same."""
@@ -181,11 +205,11 @@ class Postgres(PostgresAt):
 
     def stop(self) -> None:
         """Shut down cleanly: clients are disconnected, what is running is rolled back."""
-        self._end(signal.SIGINT)
+        self._end_by(signal.SIGINT)
 
     def kill(self) -> None:
         """End at once, as in a crash."""
-        self._end(signal.SIGKILL)
+        self._end_by(signal.SIGKILL)
 
     def copy(self) -> None:
         """Keep what is stored, while nothing runs, as the backup that `go_back` takes."""
@@ -262,7 +286,10 @@ class Postgres(PostgresAt):
             return False
         return lines[:1] == [str(process)] and [line.strip() for line in lines[7:8]] == ["ready"]
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self) -> None:
+        self.stop()
+
+    def _end_by(self, how: signal.Signals) -> None:
         if self._process is None:
             return
         self._process.send_signal(how)
@@ -274,13 +301,11 @@ class Postgres(PostgresAt):
         self._process = None
         self._guardian.tell(0)
 
-    def _close(self) -> None:
-        self.stop()
-        self._guardian.close()
 
-
-class Valkey:
+class Valkey(_Service):
     """A Valkey of our own, empty after each start; it runs during a `with` block."""
+
+    _name = "valkey"
 
     def __init__(self, sentinel: Sequence[str] = (), **settings: str) -> None:
         self._settings = settings
@@ -289,26 +314,12 @@ class Valkey:
         self.url = f"redis://{LOOPBACK}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        self._guardian = Guardian("palabre-valkey-")
-        try:
-            self.start()
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()
+    def _open(self) -> None:
+        self.start()
 
     def start(self) -> None:
         """Start, and return when connections are accepted; the port stays the same."""
-        folder = self._guardian.folder
+        folder = self._folder
         settings = {
             "port": str(self.port),
             "bind": LOOPBACK,
@@ -365,9 +376,8 @@ class Valkey:
         else:
             self.thaw()
 
-    def _close(self) -> None:
+    def _end(self) -> None:
         self.kill()
-        self._guardian.close()
 
 
 class Guardian:

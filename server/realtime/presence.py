@@ -141,9 +141,6 @@ class Presence:
             self._vouch(connection.user_id)
         self.board.again(connection.user_id)
 
-    def _is_here(self, connection: Guest) -> bool:
-        return connection in self._lively or connection in self._quiet or connection in self._away
-
     # Vouching
 
     def _vouch(self, user_id: str) -> None:
