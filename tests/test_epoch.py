@@ -13,14 +13,16 @@ import pytest
 from server import database
 from server.actions import repair, sync
 from server.config import Settings
+from server.ids import new_id
 from server.permissions import Call
-from server.realtime import epochs, heads
+from server.realtime import epochs, feed, heads
 from server.schemas.requests import Sync
 from tests import copies, nodes
 from tests.doors import PlainDevice, fields
 from tests.eventually import becomes
 from tests.people import Device, Person, Refused, Town, all_conversations
 from tests.programs import last_report, program, reported
+from tests.services import Valkey
 
 NAMES = ("ada", "bob", "cleo", "dan")
 
@@ -202,6 +204,30 @@ async def test_two_nodes_agree_on_one_new_epoch(lives: Lives) -> None:
     await asyncio.wait_for(zoes.closed.wait(), 5)
     await believe_what_is_stored(devices)
     await talk_goes_on(lives, devices)
+
+
+@pytest.mark.many_nodes
+async def test_what_could_not_be_announced_before_is_not_announced_in_another_epoch(
+    monkeypatch: pytest.MonkeyPatch, lives: Lives, valkey: Valkey
+) -> None:
+    prefix = f"t{new_id()[-12:]}"
+    lives.settings = nodes.connected(lives.settings, valkey.url, prefix=prefix)
+    north, south = await lives.starts(), await lives.starts()
+    valkey.kill()
+    *devices, _ = await lives.after(north, south)
+    await lives.copy.restore()
+    epochs_told = {await hears_of_it(device) for device in devices}
+    await believe_what_is_stored(devices)
+
+    # Whoever is told of something that is missing waits for it.
+    monkeypatch.setattr(feed, "PATIENCE_S", 60)
+    await asyncio.to_thread(valkey.start)
+    await becomes(lambda: nodes.bus(north).is_up and nodes.bus(south).is_up)
+    await talk_goes_on(lives, devices)
+
+    # What the north owed came before what Ada said, by the same connection.
+    assert [line for line in south.node.feed._lines.all() if line.is_behind] == []
+    assert epochs_told == {north.node.feed.epoch} == {south.node.feed.epoch}
 
 
 async def test_a_copy_that_is_restored_twice_begins_a_third_epoch(lives: Lives) -> None:

@@ -113,7 +113,16 @@ class Heads:
         current = [line for line in lines if self._lines.is_current(line)]
         stood = {line: max(line.position or 0, line.known) for line in current}
         found = await repair.differing_afresh(*_by_room(stood))
-        return any(_is_low(line, head, stood[line]) for line, head in _heads(current, found))
+        low = {
+            line.target: f"{head} instead of {stood[line]}"
+            for line, head in _heads(current, found)
+            if _is_low(line, head, stood[line])
+        }
+        if low:
+            log.warning(
+                "heads are lower than what was told", lines=len(low), some=list(low.items())[:3]
+            )
+        return bool(low)
 
     async def _take(self, epoch: str) -> None:
         """Go along with an epoch that somebody else began, if it is one and was never left."""

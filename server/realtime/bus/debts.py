@@ -6,8 +6,9 @@ from server.events import Room
 
 
 class Debt(NamedTuple):
-    """A change of which others may not have heard."""
+    """A change of which others may not have heard; in another epoch it says nothing."""
 
+    epoch: str
     room: Room
     target: str
     number: int
@@ -19,7 +20,7 @@ class Debts:
     def __init__(self, most: int) -> None:
         """Remember at most so many."""
         self._most = most
-        self._numbers: dict[tuple[Room, str], int] = {}
+        self._numbers: dict[tuple[str, Room, str], int] = {}
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -27,7 +28,7 @@ class Debts:
 
     def add(self, debt: Debt) -> None:
         """Remember the highest number of a room."""
-        key = (debt.room, debt.target)
+        key = (debt.epoch, debt.room, debt.target)
         if key in self._numbers or len(self._numbers) < self._most:
             self._numbers[key] = max(debt.number, self._numbers.get(key, 0))
 

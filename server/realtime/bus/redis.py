@@ -112,7 +112,7 @@ class RedisBus:
             return
         debt = None
         if event.number is not None:
-            debt = Debt(event.room, event.target, event.number)
+            debt = Debt(self._epoch, event.room, event.target, event.number)
         channel = self._channel(event.room, event.target)
         speaking = self._servers.speaking_on(channel.encode())
         if speaking is None:
@@ -145,12 +145,15 @@ class RedisBus:
         if self._seal is None or not self._debts:
             return
         for debt in self._debts.take():
+            if debt.epoch != self._epoch:
+                # Whoever heard a number of the database that is gone would miss it in this one.
+                continue
             channel = self._channel(debt.room, debt.target)
             speaking = self._servers.speaking_on(channel.encode())
             if speaking is None:
                 self._debts.add(debt)
                 continue
-            head = self._seal.head(channel, self._epoch, debt.number)
+            head = self._seal.head(channel, debt.epoch, debt.number)
             self._post(speaking, Letter(channel.encode(), head, debt))
 
     # Hearing
