@@ -15,7 +15,11 @@ _PEACE_AFTER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How long a device that was connected waited for a change, from its storing."""
+    """How long a device that was connected waited for a change, from its storing.
+
+    What a device misses of an earlier time it is told when its owner is in again; nobody waits for
+    that in between.
+    """
 
     what: str
     at: float
@@ -72,8 +76,9 @@ def _of_steps(
             # read, not delivered.
             if at > step.line.ready_at and life.was_in(talk, step.line.user_id, number):
                 excused = case.excused_until(step.line.node, at, step.at)
-                seconds = max(0.0, step.at - at)
-                owed = max(0.0, step.at - max(at, excused))
+                who = (talk, step.line.user_id)
+                seconds = life.seconds_in(*who, at, step.at)
+                owed = life.seconds_in(*who, max(at, excused), step.at)
                 what = f"{number} of {talk} to {step.line.device} at {step.line.node}"
                 yield Lag(what, at, seconds, owed, peace.holds(at, step.at))
 

@@ -57,6 +57,8 @@ class Life:
     latest: dict[str, Version] = field(default_factory=dict)
     stays: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     """By conversation and person, from which number to which they were in."""
+    times: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    """The same by the clock: from when to when they were in."""
     timelines: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
     """By conversation, the numbers of its changes and when each was stored."""
 
@@ -77,11 +79,14 @@ class Life:
         self.by_client_id = dict(by_client_id)
         for move in self.moves:
             stays = self.stays.setdefault((move.conversation_id, move.user_id), [])
+            times = self.times.setdefault((move.conversation_id, move.user_id), [])
             is_in = bool(stays) and stays[-1][1] == FOR_EVER
             if move.is_active and not is_in:
                 stays.append((move.event_seq, FOR_EVER))
+                times.append((move.at, float("inf")))
             elif not move.is_active and is_in:
                 stays[-1] = (stays[-1][0], move.event_seq)
+                times[-1] = (times[-1][0], move.at)
         self.timelines = _timelines((*self.versions, *self.moves))
 
     def was_in(self, conversation_id: str, user_id: str, number: int) -> bool:
@@ -93,6 +98,11 @@ class Life:
         """Return whether a person was in when this life ended."""
         stays = self.stays.get((conversation_id, user_id))
         return stays is not None and stays[-1][1] == FOR_EVER
+
+    def seconds_in(self, conversation_id: str, user_id: str, began: float, ended: float) -> float:
+        """Return for how long of the time between two moments a person was in."""
+        times = self.times.get((conversation_id, user_id), ())
+        return sum(max(0.0, min(end, ended) - max(start, began)) for start, end in times)
 
     def seqs(self) -> Mapping[str, list[int]]:
         """Return by conversation the numbers of its messages."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from checker import judge
-from checker.history import Attempt, Change, End, Frame, History, Line, Shown
+from checker import judge, lag
+from checker.history import Attempt, Change, End, Fault, Frame, History, Line, Shown, Step
 from checker.judge import Believer, Case
 from checker.truth import Life, Move, Version
 
@@ -64,15 +64,17 @@ def removal(end: End = End.ACKNOWLEDGED) -> Change:
     return Change("remove", TALK, "ben", attempts=[Attempt(ANA, 6.0, 6.1)], end=end)
 
 
-def life(*versions: Version, gone_at: int = 0) -> Life:
+def life(*versions: Version, gone_at: int = 0, back_at: int = 0) -> Life:
     moves = [
         Move(1.0, TALK, "ana", is_active=True, event_seq=1),
         Move(2.0, TALK, "ben", is_active=True, event_seq=2),
     ]
     if gone_at:
         moves.append(Move(6.0, TALK, "ben", is_active=False, event_seq=gone_at))
+    if back_at:
+        moves.append(Move(17.0, TALK, "ben", is_active=True, event_seq=back_at))
     found = Life(0.0, versions=list(versions), moves=moves)
-    head = max([2, gone_at, *(v.event_seq for v in versions)])
+    head = max([2, gone_at, back_at, *(v.event_seq for v in versions)])
     found.heads = {TALK: (head, max((v.seq for v in versions), default=0))}
     found.index()
     return found
@@ -225,3 +227,26 @@ def test_a_removal_that_an_older_copy_forgot_excuses_an_answer() -> None:
     case.history.changes.append(removal())
     case.history.shown.append(Shown(20.0, 20.1, BEN, TALK, [3]))
     assert crossed(case) == []
+
+
+def waits_of(case: Case, number: int) -> tuple[float, float]:
+    """Return how long Ben's device waited for a number, of all time and when nothing was broken."""
+    case.history.steps["ben", TALK] = [Step(3.5, 3, BEN), Step(20.0, number, BEN)]
+    (found,) = [one for one in lag.lags(case) if one.what.startswith(f"{number} ")]
+    return found.seconds, found.owed
+
+
+def test_a_device_waits_from_the_storing_until_it_has_it() -> None:
+    assert waits_of(good(), 4) == (16.0, 16.0)
+
+
+def test_a_fault_that_keeps_a_node_from_the_database_excuses_it() -> None:
+    case = good()
+    case.history.faults.append(Fault("stall", "postgres", 5.0, 12.0, stops_storing=True))
+    assert waits_of(case, 4) == (16.0, 8.0)
+
+
+def test_nobody_waits_for_anything_while_they_are_out() -> None:
+    case = good()
+    case.lives = [life(FIRST, SECOND, gone_at=5, back_at=6)]
+    assert waits_of(case, 4) == (5.0, 5.0)
