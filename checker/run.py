@@ -30,7 +30,7 @@ FULL_S = 120
 EACH = 3
 """How often each fault happens in a full run, at least."""
 
-_PAUSE_S = 0.1
+_PAUSE_S = 0.08
 _MOVES_S = 2.6
 _FINISH_S = 20.0
 _QUIET_S = 60.0
