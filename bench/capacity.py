@@ -170,9 +170,10 @@ def _database(url: str) -> tuple[int, int]:
         try:
             pid = await connection.fetchval("SELECT pg_backend_pid()")
             log = await connection.fetchval("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+            # Its own process ends with the connection.
+            return _stat(pid)[1], int(log)
         finally:
             await connection.close()
-        return _stat(pid)[1], int(log)
 
     return asyncio.run(read())
 
