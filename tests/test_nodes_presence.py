@@ -1,16 +1,20 @@
 """Presence of people who are connected to different nodes, and what becomes of it when one dies."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from server.config import Settings
+from server.ids import new_id
 from server.realtime import followers, presence
 from tests import nodes
 from tests.eventually import becomes
 from tests.people import Device, Person, Town
 from tests.services import Valkey
+from tests.valkeys import cluster, watched
 
 pytestmark = pytest.mark.many_nodes
 
@@ -243,3 +247,78 @@ async def test_who_types_on_a_node_that_dies_stops_on_the_other(
         await hers.close()
 
         assert (await his.hears("typing:stopped"))["user_id"] == "cleo"
+
+
+@pytest.mark.settings(limits=SHORT)
+async def test_people_on_every_shard_of_a_cluster_see_each_other_and_go_on_when_one_moves(
+    settings: Settings, logged: list[dict[str, Any]]
+) -> None:
+    async with cluster(2) as valkeys, apart(settings, valkeys.url) as (north, south):
+        bob = await south.known("bob")
+        people = dict[Valkey, Person]()
+        while len(people) < len(valkeys.members):
+            person = await north.known(f"person{len(people)}-{new_id()}")
+            people[await valkeys.owner(_key(north, person))] = person
+        one, other = people.values()
+        his = await bob.connects()
+        for person in (one, other):
+            await bob.creates("direct", person)
+        assert await looks(his, one.id, other.id) == {one.id: "offline", other.id: "offline"}
+        devices = [await person.connects() for person in (one, other)]
+        await sees_all(his, {one.id: "active", other.id: "active"})
+
+        await valkeys.move(_key(north, one))
+        await devices[0].asks("presence:set", status="away")
+
+        await sees_all(his, {one.id: "away"})
+        cleo = await south.known("cleo")
+        await cleo.creates("direct", one)
+        assert await looks(await cleo.connects(), one.id) == {one.id: "away"}
+        await devices[1].close()
+        await sees_all(his, {other.id: "offline"})
+
+
+@pytest.mark.settings(limits=SHORT)
+async def test_people_see_each_other_when_a_replica_has_become_the_master(
+    settings: Settings, logged: list[dict[str, Any]]
+) -> None:
+    async with watched() as valkeys, apart(settings, valkeys.url) as (north, south):
+        bob, cleo = await two(north, south)
+        his, hers = await bob.connects(), await cleo.connects()
+        assert await looks(his, "cleo") == {"cleo": "active"}
+
+        valkeys.master.kill()
+        await valkeys.follows()
+        await becomes(lambda: nodes.bus(north).is_up and nodes.bus(south).is_up, 10)
+        await hers.asks("presence:set", status="away")
+
+        await sees_all(his, {"cleo": "away"})
+        await hers.close()
+        await sees_all(his, {"cleo": "offline"})
+
+
+@asynccontextmanager
+async def apart(settings: Settings, url: str) -> AsyncIterator[tuple[Town, Town]]:
+    """Run two nodes with Valkeys of their own."""
+    connected = nodes.connected(settings, url)
+    async with nodes.town(connected) as north, nodes.town(connected) as south:
+        yield north, south
+
+
+async def sees_all(device: Device, statuses: dict[str, str]) -> None:
+    """Wait until the last that was told of each of these people is this."""
+    told: dict[str, str] = {}
+
+    def is_seen() -> bool:
+        for name, data in device.frames:
+            if name == "presence:changed":
+                told[data["user_id"]] = data["status"]
+        device.frames.clear()
+        return statuses.items() <= told.items()
+
+    await becomes(is_seen)
+
+
+def _key(town: Town, person: Person) -> str:
+    """Return where it is written down on which nodes a person is."""
+    return f"{town.settings.redis.prefix}:presence:{person.id}"

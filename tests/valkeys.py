@@ -14,7 +14,7 @@ from tests.services import LOOPBACK, Valkey, free_port
 _SLOTS = 16_384
 
 
-async def ask(valkey: Valkey, *command: str | int) -> Any:
+async def ask(valkey: Valkey, *command: str | int | bytes) -> Any:
     """Return a Valkey's answer."""
     async with redis.asyncio.Redis.from_url(valkey.url) as client:
         return await client.execute_command(*command)
@@ -65,11 +65,13 @@ class Cluster:
         raise AssertionError("nobody does")
 
     async def move(self, channel: str) -> None:
-        """Give the slot of a channel to another member."""
+        """Give the slot of a channel or key to another member, with what is in it."""
         slot, source = key_slot(channel.encode()), await self.owner(channel)
         target = next(one for one in self.members if one is not source)
         await ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self._ids[source])
         await ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self._ids[target])
+        if keys := await ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1_000):
+            await ask(source, "MIGRATE", LOOPBACK, target.port, "", 0, 5_000, "KEYS", *keys)
         others = [one for one in self.members if one not in (source, target)]
         for member in (target, source, *others):
             await ask(member, "CLUSTER", "SETSLOT", slot, "NODE", self._ids[target])
