@@ -1,6 +1,7 @@
 """What may stand between a node and Valkey: it loses messages, or replaces connections silently."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -31,9 +32,12 @@ class Lossy:
         self.loses: Loses = lambda *_: False
         self.seen: list[tuple[bytes, bytes]] = []
 
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0, limit=_LIMIT)
-        self.url = f"redis://{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+    async def open(self, encryption: ssl.SSLContext | None) -> None:
+        self._server = await asyncio.start_server(
+            self._serve, LOOPBACK, 0, limit=_LIMIT, ssl=encryption
+        )
+        scheme = "redis" if encryption is None else "rediss"
+        self.url = f"{scheme}://{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
         self._server.close()
@@ -117,10 +121,10 @@ async def _reply(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
 
 
 @asynccontextmanager
-async def between(port: int) -> AsyncIterator[Lossy]:
-    """Stand before a Valkey."""
+async def between(port: int, encryption: ssl.SSLContext | None = None) -> AsyncIterator[Lossy]:
+    """Stand before a Valkey; with `encryption` a node has to speak that."""
     proxy = Lossy(port)
-    await proxy.open()
+    await proxy.open(encryption)
     try:
         yield proxy
     finally:

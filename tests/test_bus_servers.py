@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from server.config import Settings
-from server.errors import SettingsError
 from server.events import Room
 from server.realtime.bus import RedisBus, servers
 from tests import nodes
 from tests.eventually import becomes
 from tests.nodes import bus
 from tests.people import Device, Person, Town
-from tests.services import Valkey, has_valkey
+from tests.services import has_valkey
 from tests.valkeys import Watched, ask, cluster, watched
 
 pytestmark = [
@@ -145,21 +144,6 @@ async def test_a_master_that_dies_is_followed_by_its_replica(
         await hers.asks("typing:start", conversation_id=talk["id"])
         await his.hears("typing:started")
         await hers.hears("typing:started")
-
-
-async def test_a_password_is_asked_for_and_a_wrong_one_stops_the_start(
-    settings: Settings, logged: list[dict[str, Any]]
-) -> None:
-    with Valkey(requirepass="sesame") as valkey:
-        for account in ("", ":wrong@"):
-            wrong = nodes.connected(settings, valkey.url.replace("//", f"//{account}"))
-            with pytest.raises(SettingsError, match=r"^redis\.url: "):
-                async with nodes.running(wrong):
-                    pass
-        async with two(settings, valkey.url.replace("//", "//:sesame@")) as (north, south):
-            ada = await Person(north, "ada").connects()
-            await south.node.sockets.library.emit("app:job", {}, room="user:ada")
-            await ada.hears("app:job")
 
 
 async def _is_at(valkeys: Watched, *towns: Town) -> None:

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from server.config import Settings
-from tests.balancers import Certificate, balancing, haproxy, nginx
+from tests.balancers import balancing, haproxy, nginx
+from tests.certificates import Certificate
 from tests.conftest import SECRET
 from tests.people import Device, Person, Town
 from tests.process import Process, serve
