@@ -202,11 +202,8 @@ class Audience:
         batch, ahead = self.waiting, self._ahead
         self.waiting, self.waiting_bytes, self._ahead = [], 0, {}
         if self._orders is None:
-            self._orders = {door: Order(list(outlets)) for door, outlets in self._direct.items()}
-        level = {
-            door: Group(door, order, list(self._direct[door].values()))
-            for door, order in self._orders.items()
-        }
+            self._orders = {door: Order(outlets) for door, outlets in self._direct.items()}
+        level = {door: Group(door, order) for door, order in self._orders.items()}
         for one in ahead:
             level[one.door].withdraw(one)
         alone = {one: (self._alone(one), batch[heard:]) for one, heard in ahead.items()}
@@ -219,4 +216,4 @@ class Audience:
 
     def _alone(self, listener: Listener) -> Group[Listener]:
         door = listener.door
-        return Group(door, Order([listener]), [self._direct[door][listener]])
+        return Group(door, Order({listener: self._direct[door][listener]}))

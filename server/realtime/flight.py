@@ -50,12 +50,14 @@ class Outlet(Protocol):
 class Order(Generic[ListenerT]):
     """Listeners behind one door in an order that stays while nobody comes or goes."""
 
-    __slots__ = ("_listeners", "_places")
+    __slots__ = ("_listeners", "_places", "outlets", "sends")
 
-    def __init__(self, listeners: list[ListenerT]) -> None:
-        """Take listeners."""
-        self._listeners = listeners
+    def __init__(self, outlets: Mapping[ListenerT, Outlet]) -> None:
+        """Take listeners, and where to write to each."""
+        self._listeners = list(outlets)
         self._places: dict[ListenerT, int] | None = None
+        self.outlets = list(outlets.values())
+        self.sends: list[Send] = [outlet.send for outlet in self.outlets]
 
     def place_of(self, listener: ListenerT) -> int | None:
         """Return the place of a listener, if it has one."""
@@ -68,14 +70,13 @@ class Order(Generic[ListenerT]):
 class Group(Generic[ListenerT]):
     """Those behind one door who are to hear the same frames."""
 
-    __slots__ = ("_order", "_outlets", "door", "sends")
+    __slots__ = ("_order", "door", "sends")
 
-    def __init__(self, door: Door, order: Order[ListenerT], outlets: list[Outlet]) -> None:
-        """Take listeners in their order and, in the same order, where to write to each."""
+    def __init__(self, door: Door, order: Order[ListenerT]) -> None:
+        """Take listeners in their order."""
         self.door = door
-        self.sends: list[Send] = [outlet.send for outlet in outlets]
+        self.sends = order.sends.copy()
         self._order = order
-        self._outlets = outlets
 
     def withdraw(self, listener: ListenerT) -> int | None:
         """Write nothing more to a listener; return its place, if it had one still."""
@@ -106,7 +107,7 @@ class Group(Generic[ListenerT]):
     def _finish(self, place: int, data: bytes, taken: int) -> None:
         """Leave to a transport what its socket did not take; that stops nobody else."""
         try:
-            self._outlets[place].rest(data, taken)
+            self._order.outlets[place].rest(data, taken)
         except Exception:
             log.exception("a connection could not be written to")
 
