@@ -274,3 +274,30 @@ async def test_a_database_that_says_nothing_keeps_nobody_waiting_for_ever(
         network.restore()
         await becomes(lambda: not here.journal._is_away)
         assert (await here.says(ada, talk, "back"))["message"]["content"] == "back"
+
+
+async def test_a_locked_membership_keeps_nobody_else_from_reading(
+    town: Town, ada: Person, bob: Person, cleo: Person
+) -> None:
+    talk = await ada.creates("group", bob, cleo)
+    seq = (await ada.says(talk, "Who reads this?"))["seq"]
+    his, hers = await bob.connects(), await cleo.connects()
+    async with psql(town) as operator:
+        await operator.fetch(
+            "SELECT 1 FROM participants WHERE conversation_id = $1 AND user_id = 'bob' FOR UPDATE",
+            talk["id"],
+        )
+        read = {"conversation_id": talk["id"], "up_to_seq": seq}
+        waiting = asyncio.create_task(his.asks("receipt:read", **read))
+        async with asyncio.timeout(5):
+            while await _waiters(town) < 1:
+                pass
+        async with asyncio.timeout(2):
+            assert (await hers.asks("receipt:read", **read))["read_seq"] == seq
+        assert not waiting.done()
+
+    assert (await waiting)["read_seq"] == seq
+    for device in (his, hers):
+        names = [(name, data.get("user_id")) for name, data in await device.heard()]
+        assert ("receipt:read", "bob") in names
+        assert ("receipt:read", "cleo") in names

@@ -11,7 +11,7 @@ from server.journal.numbers import (
     next_user_numbers,
     save_counters,
 )
-from server.journal.transactions import snapshot, transaction
+from server.journal.transactions import in_one_call, snapshot, transaction
 
 __all__ = [
     "Draft",
@@ -21,6 +21,7 @@ __all__ = [
     "Waiter",
     "append",
     "database_refusal",
+    "in_one_call",
     "lock_conversation",
     "lock_people",
     "next_user_numbers",

@@ -2,18 +2,17 @@
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
 import orjson
-from tortoise.connection import get_connection
 
 from server.clock import now_ms
 from server.errors import ClientError
 from server.journal.entries import AwayError, Entry, Left, Locks, Placed, Verdict
 from server.journal.failures import translated
+from server.journal.transactions import in_one_call
 
 # What is decided about a batch is read in one row and written in few statements: each step of
 # SQLite lets go of Python's lock, and whoever has it next may keep it for milliseconds. Rows are
@@ -61,11 +60,8 @@ class File:
 
     async def append(self, entries: Sequence[Entry], locks: Locks) -> Sequence[Verdict]:  # noqa: ARG002 (nobody else holds a row)
         """Append these entries, or none of them."""
-        client: Any = get_connection("default")
         try:
-            async with client.acquire_connection() as connection:
-                # One call: what Tortoise would do in six.
-                return await connection._execute(_append, connection._conn, entries)  # type: ignore[no-any-return]  # noqa: SLF001
+            return await in_one_call(partial(_write, entries))
         except ValueError as error:
             raise AwayError(retry_after_ms=1_000, reason=str(error)) from error
         except sqlite3.Error as error:
@@ -73,21 +69,9 @@ class File:
             raise (meant if isinstance(meant, ClientError) else error) from error
 
 
-def _append(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Sequence[Verdict]:
-    """Append a batch in one transaction, in the thread of the connection."""
-    # With the lock that writing needs, as all who write begin.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        verdicts = _write(connection, entries, now_ms())
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-    return verdicts
-
-
-def _write(connection: sqlite3.Connection, entries: Sequence[Entry], at: int) -> Sequence[Verdict]:
+def _write(entries: Sequence[Entry], connection: sqlite3.Connection) -> Sequence[Verdict]:
+    """Append a batch in the thread of the connection."""
+    at = now_ms()
     verdicts: list[Verdict] = [Left.ASIDE] * len(entries)
     heads: dict[str, tuple[Any, ...]] = {}
     messages: list[tuple[Any, ...]] = []

@@ -116,6 +116,19 @@ def looked_up(table: str, alias: str, condition: str) -> str:
     )
 
 
+def locked(table: str, alias: str, condition: str) -> str:
+    """Return the same as `looked_up` without rows that somebody else has locked, and locks them.
+
+    SQLite lets one transaction write at a time, which must have begun.
+    """
+    if dialect() == "sqlite":
+        return looked_up(table, alias, condition)
+    return (
+        f"CROSS JOIN LATERAL (SELECT {alias}.* FROM {table} {alias} "
+        f"WHERE {condition} LIMIT 1 FOR UPDATE SKIP LOCKED) {alias}"
+    )
+
+
 # JSON made by the database; an expression of ours in, an expression out. `json_object` and
 # `json_list` nest, and stand for JSON, not for its text, until `as_text`.
 
