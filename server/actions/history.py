@@ -3,7 +3,6 @@
 The database writes the JSON; it is put into the answer as it is.
 """
 
-from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -26,12 +25,10 @@ async def page(call: Call, request: ListMessages) -> Outcome | None:
     forward = request.after_seq is not None
     at = request.after_seq if forward else request.before_seq
     rows = await sql.read(
-        _AFTER if forward else _BEFORE,
+        _statement(request.limit or limits.page, limits.broadcast_members, forward=forward),
         call.caller.user_id,
         request.conversation_id,
         MAX_INTEGER if at is None else at,
-        request.limit or limits.page,
-        limits.broadcast_members,
     )
     if not rows:
         raise NotFoundError
@@ -56,11 +53,12 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-@lru_cache
-def _statement(dialect: str, *, forward: bool) -> str:  # noqa: ARG001 (each has its own)
-    """Return the page of person `$1` in `$2` beyond the number `$3`, of at most `$4` messages.
+@sql.written_once
+def _statement(limit: int, most: int, *, forward: bool) -> str:
+    """Return the page of person `$1` in `$2` beyond the number `$3`, of at most so many messages.
 
-    Conversations of more than `$5` members show no receipts and the first `$5` profiles.
+    Conversations of more than `most` members show no receipts and the first `most` profiles.
+    PostgreSQL plans anew, each time, what has a limit that it does not know.
     """
     beyond, direction = (">", "ASC") if forward else ("<", "DESC")
     # Without a message, what was asked for lies between these two.
@@ -76,13 +74,13 @@ def _statement(dialect: str, *, forward: bool) -> str:  # noqa: ARG001 (each has
     receipts = sql.joined(
         sql.as_text(shapes.receipt("r")),
         "participants r WHERE r.conversation_id = $2 AND r.is_active "
-        "AND (SELECT participants_count FROM me) <= $5",
+        f"AND (SELECT participants_count FROM me) <= {most}",
         order="r.user_id",
     )
     users = sql.joined(
         sql.as_text(shapes.user("u")),
         "(SELECT q.user_id FROM participants q WHERE q.conversation_id = $2 AND q.is_active "
-        "ORDER BY q.user_id LIMIT $5) q JOIN users u ON u.id = q.user_id",
+        f"ORDER BY q.user_id LIMIT {most}) q JOIN users u ON u.id = q.user_id",
         order="u.id",
     )
     visible = views.visible("m")
@@ -96,7 +94,7 @@ def _statement(dialect: str, *, forward: bool) -> str:  # noqa: ARG001 (each has
         "FROM participants o WHERE o.conversation_id = $2 AND o.is_active AND o.user_id <> $1), "
         f"page AS MATERIALIZED (SELECT m.* FROM messages m WHERE m.conversation_id = $2 "
         f"AND m.seq {beyond} CAST($3 AS bigint) AND {visible} "
-        f"ORDER BY m.seq {direction} LIMIT $4) "
+        f"ORDER BY m.seq {direction} LIMIT {limit}) "
         f"SELECT me.last_seq, me.head, {shown}, "
         f"({others} < COALESCE((SELECT MIN(seq) FROM page), {first}) AND {visible} "
         "ORDER BY m.seq DESC LIMIT 1) IS NOT NULL, "
@@ -104,6 +102,3 @@ def _statement(dialect: str, *, forward: bool) -> str:  # noqa: ARG001 (each has
         "ORDER BY m.seq LIMIT 1) IS NOT NULL, "
         f"{receipts}, {users} FROM me"
     )
-
-
-_BEFORE, _AFTER = partial(_statement, forward=False), partial(_statement, forward=True)

@@ -30,7 +30,14 @@ async def page(call: Call, request: ListConversations) -> Outcome:
     """Return a page of the caller's conversations, pinned on top, newest activity first."""
     moved = await recency.pending()
     wanted = _Filter(call, request, moved)
-    rows = await sql.read(_statement(wanted, call.settings.limits.unread_max), *wanted.values)
+    statement = _statement(
+        wanted.shared,
+        wanted.beside,
+        None if wanted.archived else wanted.indexed,
+        limit=request.limit + 1,
+        unread_max=call.settings.limits.unread_max,
+    )
+    rows = await sql.read(statement, *wanted.values)
     shown = rows[: request.limit]
     body = ",".join([row[3] for row in shown])
     more = len(rows) > request.limit
@@ -41,12 +48,11 @@ async def page(call: Call, request: ListConversations) -> Outcome:
 class _Filter:
     """What a list shows, as conditions on `p` and `c` with the values they compare.
 
-    `$1` is the person, `$2` the time, `$3` what has moved, `$4` how many rows are wanted.
+    `$1` is the person, `$2` the time, `$3` what has moved.
     """
 
     def __init__(self, call: Call, request: ListConversations, moved: Sequence[str]) -> None:
-        self.values: list[object] = [call.caller.user_id, now_ms()]
-        self.values += [sql.texts(moved), request.limit + 1]
+        self.values: list[object] = [call.caller.user_id, now_ms(), sql.texts(moved)]
         self.archived = request.archived
         mark = views.ARCHIVED if request.archived else f"NOT {views.ARCHIVED}"
         self._conditions = ["p.user_id = $1", "p.is_active", mark]
@@ -111,22 +117,28 @@ class _Filter:
         return [f"{mine} AND q.is_pinned", unknown, moved]
 
 
-def _statement(wanted: _Filter, unread_max: int) -> str:
-    """Return pinned, activity, id and JSON of each conversation, in order."""
-    beside = (
+@sql.written_once
+def _statement(
+    shared: str, beside: str, indexed: str | None, *, limit: int, unread_max: int
+) -> str:
+    """Return pinned, activity, id and JSON of each conversation, in order.
+
+    PostgreSQL plans anew, each time, what has a limit that it does not know.
+    """
+    found = (
         f"SELECT p.id AS place, {_PINNED} AS pinned, c.last_activity_at AS at, c.id AS id "
-        f"FROM participants p {_JOIN} WHERE {wanted.shared} AND {wanted.beside}"
+        f"FROM participants p {_JOIN} WHERE {shared} AND {beside}"
     )
-    indexed = (
-        "SELECT * FROM (SELECT p.id AS place, 0 AS pinned, p.last_activity_at AS at, "
-        f"p.conversation_id AS id FROM participants p {_JOIN} "
-        f"WHERE {wanted.shared} AND {wanted.indexed} "
-        "ORDER BY p.last_activity_at DESC, p.conversation_id DESC LIMIT $4) i"
-    )
-    found = beside if wanted.archived else f"{beside} UNION ALL {indexed}"
+    if indexed is not None:
+        found += (
+            " UNION ALL SELECT * FROM (SELECT p.id AS place, 0 AS pinned, "
+            "p.last_activity_at AS at, p.conversation_id AS id "
+            f"FROM participants p {_JOIN} WHERE {shared} AND {indexed} "
+            f"ORDER BY p.last_activity_at DESC, p.conversation_id DESC LIMIT {limit}) i"
+        )
     order = "ORDER BY k.pinned DESC, k.at DESC, k.id DESC"
     return (
-        f"WITH page AS MATERIALIZED (SELECT * FROM ({found}) k {order} LIMIT $4) "
+        f"WITH page AS MATERIALIZED (SELECT * FROM ({found}) k {order} LIMIT {limit}) "
         f"SELECT k.pinned, k.at, k.id, {sql.as_text(_conversation(unread_max))} "
         "FROM page k JOIN participants p ON p.id = k.place "
         f"JOIN conversations c ON c.id = k.id {order}"

@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 _PARAMETER = re.compile(r"\$(\d+)")
 
+_WRITTEN = 1_000
+"""So many forms of a statement are kept: some have one for each limit and filter of a request."""
+
 
 @lru_cache(maxsize=512)
 def _for_sqlite(statement: str) -> str:
@@ -56,6 +59,8 @@ def written_once(write: Callable[P, T]) -> Callable[P, T]:
         key = (dialect(), args, *named.items())
         text = kept.get(key)
         if text is None:
+            if len(kept) == _WRITTEN:
+                kept.clear()
             text = kept[key] = write(*args, **named)
         return text
 
@@ -244,24 +249,18 @@ async def fetch(statement: str, *values: Any) -> list[dict[str, Any]]:
     return await connection.execute_query_dict(statement, list(values))
 
 
-async def read(statement: str | Callable[[str], str], *values: Any) -> list[Any]:
-    """Run a statement like `fetch`, for the price of the rows alone: they are read by position.
-
-    Instead of a statement there may be a function that returns it for a dialect.
-    """
+async def read(statement: str, *values: Any) -> list[Any]:
+    """Run a statement like `fetch`, for the price of the rows alone: they are read by position."""
     connection = get_connection("default")
-    text = statement
-    if not isinstance(text, str):
-        text = text(connection.capabilities.dialect)
     on_postgres = sessions.of(connection)
     if on_postgres is not None:
-        found: list[Any] = await on_postgres.fetch(text, values)
+        found: list[Any] = await on_postgres.fetch(statement, values)
         return found
     on_sqlite = reader.of(connection)
     if on_sqlite is not None:
-        query = _for_sqlite(text)
+        query = _for_sqlite(statement)
         return await on_sqlite.run(lambda reading: reading.execute(query, values).fetchall())
-    return [tuple(row.values()) for row in await fetch(text, *values)]
+    return [tuple(row.values()) for row in await fetch(statement, *values)]
 
 
 async def together(values: Sequence[Any], *statements: str) -> list[list[dict[str, Any]]]:
