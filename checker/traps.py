@@ -8,7 +8,11 @@ from tests.proxy import Fate, Proxy, Watcher, Way
 STORED = b"Z\x00\x00\x00\x05I"
 """How PostgreSQL says that it is idle again: what was asked is committed."""
 
+TRIES = 3
+"""How often a trap is set in which nobody was caught."""
+
 _TRAP_S = 8.0
+_LOOK_AGAIN_S = 0.05
 
 
 class Trap:
@@ -43,7 +47,9 @@ class Trap:
 
 
 async def sprung(link: Proxy, trap: Trap) -> bool:
-    """Set a trap and return whether anything walked into it in time."""
+    """Set a trap where no other one is, and return whether anything walked into it in time."""
+    while link.watcher is not None:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(_LOOK_AGAIN_S)
     watcher: Watcher = trap
     link.watcher = watcher
     try:

@@ -5,7 +5,7 @@ import time
 
 from checker import truth
 from checker.people import SAID
-from checker.traps import STORED, Trap, sprung
+from checker.traps import STORED, TRIES, Trap, sprung
 from checker.truth import Life
 from checker.weather import Kind, Track, Weather
 from tests.proxy import Fate, Way
@@ -68,14 +68,16 @@ _END_OTHERS = (
 
 async def _outcome_unknown(weather: Weather, kind: str) -> None:
     """Take away a send on its way to the database, or the word that it is stored."""
-    node = weather.node()
     is_stored = weather.chance.random() < 0.5
     then = STORED if is_stored else b""
-    trap = Trap(Way.ASKED, SAID.encode(), then, Fate.IS_LOST, lambda: None)
-    if await sprung(node.database, trap):
-        fault = weather.begin(kind, node.name)
-        fault.note = "stored" if is_stored else "not stored"
-        fault.ended_at = time.time()
+    for _ in range(TRIES):
+        node = weather.node()
+        trap = Trap(Way.ASKED, SAID.encode(), then, Fate.IS_LOST, lambda: None)
+        if await sprung(node.database, trap):
+            fault = weather.begin(kind, node.name)
+            fault.note = "stored" if is_stored else "not stored"
+            fault.ended_at = time.time()
+            return
 
 
 KINDS = {

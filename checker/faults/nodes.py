@@ -13,16 +13,13 @@ from contextlib import suppress
 from checker.history import Fault
 from checker.nodes import Bus, Node
 from checker.people import SAID
-from checker.traps import STORED, Trap, sprung
+from checker.traps import STORED, TRIES, Trap, sprung
 from checker.weather import Happening, Kind, Track, Weather
 from tests.proxy import Fate, Proxy, Way
 
 _SAID = SAID.encode()
 _COMMIT = b"COMMIT"
 _TOLD = b"message:created"
-
-_TRAPS = 3
-"""How often a trap is set in which nobody was caught."""
 
 
 async def _dies(weather: Weather, kind: str) -> None:
@@ -49,7 +46,7 @@ def _dies_at(place: str, first: bytes, then: bytes, fate: Fate) -> Happening:
     async def happen(weather: Weather, kind: str) -> None:
         way = Way.ANSWERED if place == "door" else Way.ASKED
         # Nothing passes where something else is broken already.
-        for _ in range(_TRAPS):
+        for _ in range(TRIES):
             node = weather.node()
             link: Proxy = getattr(node, place)
             if await sprung(link, Trap(way, first, then, fate, node.kill)):
