@@ -294,8 +294,16 @@ def chromium() -> Iterator[chromiums.Chromium]:
 
 
 @pytest.fixture
+def visited(request: pytest.FixtureRequest) -> None:
+    """What windows are connected to, which outlives them: else they complain that it is gone."""
+    for name in ("town", "network"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+
+
+@pytest.fixture
 async def browser(
-    request: pytest.FixtureRequest, chromium: chromiums.Chromium
+    request: pytest.FixtureRequest, chromium: chromiums.Chromium, visited: None
 ) -> AsyncIterator[Windows]:
     """A browser; an error on its console or a failed request that no test provoked fails it."""
     async with windows(chromium) as browser:

@@ -125,6 +125,7 @@ async def test_a_slow_upload_shows_its_progress_and_is_sent_with_its_message(
         await hers.sees_mark("The plan", "Sent")
         await expect(progress).not_to_be_attached()
         await expect(hers.button("Download plan.bin")).to_be_visible()
+        await hers.leaves()
     [stored] = await all_messages(bob, talk["id"])
     assert [one["name"] for one in stored["attachments"]] == ["plan.bin"]
 
