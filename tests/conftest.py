@@ -3,9 +3,12 @@
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -13,10 +16,10 @@ import pytest
 import structlog
 from tortoise.backends.base.executor import EXECUTOR_CACHE
 
-from server import app, database
+from server import app, clock, database
 from server.config import Settings
 from server.ids import new_id
-from server.realtime import heads
+from server.realtime import heads, session
 from server.schemas.values import UserRole
 from tests import chromium as chromiums
 from tests import contract, nodes
@@ -170,6 +173,14 @@ def described() -> Iterator[None]:
 
 
 @pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tokens live as long as they say from when they are shown, however late that is."""
+    now = clock.now_ms() // 1_000 * 1_000
+    monkeypatch.setattr(clock, "now_ms", lambda: now)
+    monkeypatch.setattr(session, "now_ms", lambda: now)
+
+
+@pytest.fixture
 async def town(
     request: pytest.FixtureRequest, settings: Settings, logged: list[dict[str, Any]]
 ) -> AsyncIterator[Town]:
@@ -281,6 +292,28 @@ async def way(valkey: Valkey) -> AsyncIterator[Lossy]:
 def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare heads only when there is doubt; asked for before the nodes start."""
     monkeypatch.setattr(heads, "HEADS_EVERY_S", 3_600)
+
+
+@pytest.fixture
+def comparisons(monkeypatch: pytest.MonkeyPatch) -> Counter[heads.Heads]:
+    """How often each node has begun to compare heads."""
+    begun, original = Counter[heads.Heads](), heads.Heads.compare
+
+    async def compare(node: heads.Heads) -> None:
+        begun[node] += 1
+        await original(node)
+
+    monkeypatch.setattr(heads.Heads, "compare", compare)
+    return begun
+
+
+@pytest.fixture
+def no_refill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let hardly any time pass for those who ask too often, however long a test takes."""
+    moments = count(1_000.0, 0.000_1)
+    monkeypatch.setattr(
+        "server.realtime.limits.time", SimpleNamespace(monotonic=lambda: next(moments))
+    )
 
 
 @pytest.fixture(scope="session")

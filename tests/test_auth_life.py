@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.schemas.values import UserRole
-from tests.people import Device, Person, Refused, Town
+from tests.people import WITHIN_S, Device, Person, Refused, Town
 
 
 async def connected_with(person: Person, ttl_s: int) -> Device:
@@ -26,12 +26,13 @@ async def test_a_connection_with_a_long_token_is_not_warned(ada: Person) -> None
     await hers.hears_nothing()
 
 
-@pytest.mark.settings(auth={"leeway_s": 0}, limits={"token_warning_s": 0, "token_grace_s": 1})
+@pytest.mark.usefixtures("standing_clock")
+@pytest.mark.settings(auth={"leeway_s": 0}, limits={"token_warning_s": 0, "token_grace_s": 2})
 async def test_a_connection_ends_some_grace_after_its_token(
     town: Town, ada: Person, bob: Person
 ) -> None:
     talk = await ada.creates("direct", bob)
-    hers, his = await connected_with(ada, 2), await bob.connects()
+    hers, his = await connected_with(ada, 1), await bob.connects()
 
     await hers.hears("auth:expiring")
     with pytest.raises(Refused) as refused:
@@ -39,7 +40,7 @@ async def test_a_connection_ends_some_grace_after_its_token(
     await ada.says(talk, "Within the grace")
     await hers.hears("message:created")
     closed = await hers.hears("session:closed")
-    await asyncio.wait_for(hers.closed.wait(), 5)
+    await asyncio.wait_for(hers.closed.wait(), WITHIN_S)
 
     assert refused.value.code == "token_expired"
     assert closed == {"code": "token_expired", "reconnect": True}
@@ -47,6 +48,7 @@ async def test_a_connection_ends_some_grace_after_its_token(
     assert town.node.feed._hub.devices_of("ada") == []
 
 
+@pytest.mark.usefixtures("standing_clock")
 @pytest.mark.settings(auth={"leeway_s": 0}, limits={"token_warning_s": 0, "token_grace_s": 0})
 async def test_a_fresh_token_keeps_the_connection(ada: Person) -> None:
     hers = await connected_with(ada, 2)
@@ -56,7 +58,7 @@ async def test_a_fresh_token_keeps_the_connection(ada: Person) -> None:
     other = await connected_with(ada, 1)
     await other.hears("auth:expiring")
     await other.hears("session:closed")
-    await asyncio.wait_for(other.closed.wait(), 5)
+    await asyncio.wait_for(other.closed.wait(), WITHIN_S)
     again = await connected_with(ada, 2)
     await again.hears("auth:expiring")
     await again.hears("session:closed")

@@ -50,6 +50,7 @@ async def test_after_a_busy_day_on_bad_wires_every_device_believes_what_a_fresh_
 
 
 @pytest.mark.one_database
+@pytest.mark.usefixtures("no_heads")
 async def test_only_what_follows_on_moves_the_cursor_and_a_hole_is_closed_by_one_sync(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, cleo: Person
 ) -> None:

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from tests.doors import PlainDevice, fields
 from tests.eventually import is_gone, sessions
 from tests.frames import spoken
-from tests.people import Person, Refused, Town
+from tests.people import WITHIN_S, Person, Refused, Town
 
 pytestmark = pytest.mark.one_database
 
@@ -225,7 +225,7 @@ async def test_requests_are_answered_in_their_order_by_whatever_id(
 
     for id_ in ids:
         await speaks(his, {"id": id_, "event": "nobody:answers", "data": {}})
-    await asyncio.wait(futures.values(), timeout=5)
+    await asyncio.wait(futures.values(), timeout=WITHIN_S)
 
     assert [json.loads(raw)["id"] for raw in his.raw[start:]] == ids
     await speaks(his, {"event": "message:sned"})
@@ -315,6 +315,7 @@ async def test_who_is_removed_hears_that_last_and_is_closed(
     assert "conversation:removed" in await elsewhere.heard_names()
 
 
+@pytest.mark.usefixtures("standing_clock")
 @pytest.mark.settings(auth={"leeway_s": 0}, limits={"token_warning_s": 0, "token_grace_s": 0})
 async def test_a_connection_lives_as_long_as_its_token(ada: Person, bob: Person) -> None:
     talk = await ada.creates("direct", bob)
@@ -338,12 +339,12 @@ async def test_a_silent_client_is_asked_and_a_dead_one_is_cut(
     headers = {"Authorization": f"Bearer {bob.token}"}
     hers = await enters(ada, talk)
     dead = await town.http.ws_connect(path, headers=headers, autoping=False)
-    await dead.receive(timeout=5)
+    await dead.receive(timeout=WITHIN_S)
     await dead.ping(b"Are you there?")
 
     kinds: set[str] = set()
     while not kinds & {"CLOSED", "ERROR"}:
-        kinds.add((await dead.receive(timeout=5)).type.name)
+        kinds.add((await dead.receive(timeout=WITHIN_S)).type.name)
 
     assert kinds > {"PONG", "PING"}
     assert any(line.get("why") == "it does not answer" for line in logged)
@@ -365,7 +366,7 @@ async def test_a_client_that_does_not_read_is_cut_and_others_hear_everything(
         path = f"{town.url}/ws/messaging/chat/{talk['id']}/"
         headers = {"Authorization": f"Bearer {bob.token}"}
         deaf = await http.ws_connect(path, headers=headers)
-        await deaf.receive(timeout=5)
+        await deaf.receive(timeout=WITHIN_S)
         deaf._response.connection.transport.pause_reading()  # type: ignore[union-attr]
         async with asyncio.timeout(20):
             while sessions(town, "bob"):

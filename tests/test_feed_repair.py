@@ -1,6 +1,7 @@
 """Order without holes: whatever the bus loses, repeats or turns round, people hear it right."""
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from server.errors import UnavailableError
 from server.events import Event
 from server.realtime import feed, heads, mender
 from tests.eventually import becomes
-from tests.people import Device, Person, Refused, Town
+from tests.people import WITHIN_S, Device, Person, Refused, Town
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,17 +88,19 @@ async def test_a_lost_message_is_heard_though_nothing_follows(
 
 
 async def test_a_lost_message_is_found_within_two_seconds(
-    bus: Bus, ada: Person, bob: Person
+    bus: Bus, comparisons: Counter[heads.Heads], ada: Person, bob: Person
 ) -> None:
-    assert heads.HEADS_EVERY_S + feed.PATIENCE_S < 2
+    assert heads.HEADS_EVERY_S + heads._DOUBTED_AGAIN_S + feed.PATIENCE_S < 2
     talk = await ada.creates("direct", bob)
     his = await bob.connects()
     bus.loses()
 
+    comparisons.clear()
     await ada.says(talk, "Lost")
 
-    async with asyncio.timeout(2.5):
-        await his.hears("message:created")
+    await his.hears("message:created")
+    # By the next of them; one may have been under way.
+    assert comparisons.total() <= 2
 
 
 @pytest.mark.usefixtures("no_heads")
@@ -227,7 +230,7 @@ async def test_a_lost_removal_is_found_though_nothing_follows(
 
     await ada.delete(f"conversations/{talk['id']}/participants/bob/")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while len(his.frames) < 2:
             await his.settles()
     assert sorted(await his.heard_names()) == ["conversation:removed", "participant:removed"]
@@ -319,7 +322,7 @@ async def test_a_late_removal_does_not_end_a_newer_membership(
     await ada.says(talk, "Are you there?")
 
     heard = list[Any]()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while not (heard and heard[-1][1].get("message", {}).get("content") == "Are you there?"):
             heard += await his.heard()
     assert [name for name, _ in heard] == [
@@ -345,7 +348,7 @@ async def test_lost_personal_events_are_found(bus: Bus, ada: Person, bob: Person
     await bob.post(f"conversations/{talk['id']}/archive/")
     await bob.delete(f"messages/{said['id']}/?scope=me")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while his.reference.user_cursor != 3:
             await his.settles()
 
@@ -561,7 +564,7 @@ async def test_a_repair_waits_while_the_database_is_away(
     await ada.says(talk, "Lost")
     bus.works()
     await ada.says(talk, "Early")
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), WITHIN_S)
     await his.hears_nothing()
     monkeypatch.setattr(repair, "conversations", original)
     await town.node.feed.compare()
@@ -589,7 +592,7 @@ async def test_who_fails_to_come_in_takes_the_line_of_nobody_who_comes_at_the_sa
 
     monkeypatch.setattr(sync, "opening", opening)
     hers = asyncio.create_task(ada.connects())
-    await asyncio.wait_for(she_asks.wait(), 5)
+    await asyncio.wait_for(she_asks.wait(), WITHIN_S)
     coming = asyncio.create_task(bob.connects())
     with pytest.raises(Refused):
         await hers

@@ -241,6 +241,7 @@ async def test_an_answer_is_json_that_nobody_keeps(ada: Person) -> None:
 
 
 @pytest.mark.settings(limits={"event_rate": 1, "event_burst": 1})
+@pytest.mark.usefixtures("no_refill")
 async def test_who_asks_too_often_is_told_when_to_come_back(town: Town) -> None:
     person = town.person("hasty")
     await person.get("me/")

@@ -267,6 +267,7 @@ async def test_a_key_is_not_made_for_somebody_who_was_there_before(
 
 
 @pytest.mark.settings(keys={"rate": 1, "burst": 2}, limits={"event_rate": 1, "event_burst": 1})
+@pytest.mark.usefixtures("no_refill")
 async def test_a_program_that_runs_wild_is_told_when_to_come_back(
     town: Town, ada: Person, backend: Person
 ) -> None:
@@ -285,6 +286,7 @@ async def test_a_program_that_runs_wild_is_told_when_to_come_back(
 
 
 @pytest.mark.settings(keys={"rate": 1, "burst": 1})
+@pytest.mark.usefixtures("no_refill")
 async def test_the_files_of_a_program_count_too(town: Town, ada: Person, bob: Person) -> None:
     crm = await program(town)
     await crm.get("me/")
@@ -345,7 +347,7 @@ async def test_many_keys_at_once_are_looked_up_by_one_statement_at_a_time(
 async def test_the_use_of_a_key_is_noted_later_and_once(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "NOTED_AFTER_S", 0.2)
+    monkeypatch.setattr(keys, "NOTED_AFTER_S", 1.5)
     execute, written = sql.execute, list[str]()
 
     async def noted(statement: str, *values: Any) -> int:

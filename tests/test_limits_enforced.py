@@ -1,6 +1,7 @@
 """Every number of `[limits]`: where it is held, and that what is above it is refused by name."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,10 +51,8 @@ HELD = {
     ),
     "edit_seconds": "test_limits_enforced.py::test_members_edit_and_delete_within_their_windows",
     "delete_seconds": "test_limits_enforced.py::test_members_edit_and_delete_within_their_windows",
-    "typing_interval_ms": (
-        "test_limits_enforced.py::test_typing_is_told_so_often_and_ends_by_itself"
-    ),
-    "typing_expiry_ms": "test_limits_enforced.py::test_typing_is_told_so_often_and_ends_by_itself",
+    "typing_interval_ms": "test_limits_enforced.py::test_typing_is_told_so_often",
+    "typing_expiry_ms": "test_limits_enforced.py::test_typing_ends_by_itself",
     "event_rate": "test_http_manners.py::test_who_asks_too_often_is_told_when_to_come_back",
     "event_burst": "test_http_manners.py::test_who_asks_too_often_is_told_when_to_come_back",
     "send_rate": "test_limits_enforced.py::test_a_person_sends_so_many_messages_at_once",
@@ -196,20 +195,36 @@ async def test_members_edit_and_delete_within_their_windows(
     assert (await ada.delete(f"messages/{said['id']}/"))["is_deleted"] is True
 
 
+@pytest.mark.settings(limits={"typing_interval_ms": 100, "typing_expiry_ms": 60_000})
+async def test_typing_is_told_so_often(
+    monkeypatch: pytest.MonkeyPatch, ada: Person, bob: Person
+) -> None:
+    talk = await ada.creates("direct", bob)
+    hers, his = await ada.connects(), await bob.connects()
+    now = SimpleNamespace(seconds=100.0)
+    standing = SimpleNamespace(monotonic=lambda: now.seconds)
+    monkeypatch.setattr("server.realtime.typing.time", standing)
+
+    for now.seconds, told in ((100.0, 1), (100.09, 0), (100.11, 1)):
+        await his.asks("typing:start", conversation_id=talk["id"])
+        assert await hers.heard_names() == ["typing:started"] * told
+    await his.heard()
+
+
 @pytest.mark.settings(limits={"typing_interval_ms": 100, "typing_expiry_ms": 150})
-async def test_typing_is_told_so_often_and_ends_by_itself(ada: Person, bob: Person) -> None:
+async def test_typing_ends_by_itself(ada: Person, bob: Person) -> None:
     talk = await ada.creates("direct", bob)
     hers, his = await ada.connects(), await bob.connects()
 
     await his.asks("typing:start", conversation_id=talk["id"])
-    await his.asks("typing:start", conversation_id=talk["id"])
 
-    assert (await hers.hears("typing:started"))["expires_in_ms"] == 150
-    await hers.hears("typing:stopped")
-    await his.heard()
+    for device in (hers, his):
+        assert (await device.hears("typing:started"))["expires_in_ms"] == 150
+        await device.hears("typing:stopped")
 
 
 @pytest.mark.settings(limits={"send_rate": 1, "send_burst": 2})
+@pytest.mark.usefixtures("no_refill")
 async def test_a_person_sends_so_many_messages_at_once(ada: Person, bob: Person) -> None:
     talk = await ada.creates("direct", bob)
     his = await bob.connects()

@@ -155,6 +155,7 @@ async def test_sends_that_wait_to_be_stored(
     assert (waiting["palabre_requests_waiting"], settled["palabre_requests_waiting"]) == (1, 0)
 
 
+@pytest.mark.usefixtures("no_heads")
 async def test_repairs_of_the_feed(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person
 ) -> None:

@@ -289,6 +289,7 @@ async def test_who_is_added_while_another_comes_in_hears_the_conversation(
     assert names[-1] == "message:created"
 
 
+@pytest.mark.usefixtures("no_heads")
 async def test_an_addition_told_after_its_conversation_was_hosted_still_seats(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, dan: Person
 ) -> None:
@@ -309,6 +310,7 @@ async def test_an_addition_told_after_its_conversation_was_hosted_still_seats(
     assert await his.heard_names() == ["message:created"]
 
 
+@pytest.mark.usefixtures("no_heads")
 async def test_a_removal_told_after_its_conversation_was_hosted_still_unseats(
     monkeypatch: pytest.MonkeyPatch, town: Town, ada: Person, bob: Person, dan: Person
 ) -> None:

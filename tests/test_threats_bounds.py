@@ -191,7 +191,7 @@ async def test_who_does_not_say_who_they_are_is_cut_whatever_else_they_say(
 
 
 @pytest.mark.settings(
-    limits={"authenticate_s": 2}, realtime={"strangers": 6, "strangers_per_address": 4}
+    limits={"authenticate_s": 3}, realtime={"strangers": 6, "strangers_per_address": 4}
 )
 async def test_so_many_may_be_open_without_saying_who_they_are(
     town: Town, wires: Wires, ada: Person, bob: Person
@@ -213,6 +213,7 @@ async def test_so_many_may_be_open_without_saying_who_they_are(
 # The end
 
 
+@pytest.mark.usefixtures("standing_clock")
 @pytest.mark.settings(
     auth={"leeway_s": 0}, limits={**PATIENT, "token_warning_s": 0, "token_grace_s": 0}
 )

@@ -204,6 +204,7 @@ async def outcome(work: Any) -> str:
 
 
 @pytest.mark.settings(limits={"send_rate": 1, "send_burst": 2})
+@pytest.mark.usefixtures("no_refill")
 async def test_an_upload_counts_as_a_message(ada: Person, bob: Person) -> None:
     talk = await ada.creates("direct", bob)
     await ada.upload(b"one")
@@ -252,7 +253,7 @@ async def test_an_upload_takes_so_long(town: Town, ada: Person) -> None:
         await form_.says(PART)
         status, answer = await form_.answer()
     assert (status, answer["error"]["code"]) == (504, "timeout")
-    assert 0.3 <= time.monotonic() - began < 3
+    assert 0.3 <= time.monotonic() - began < 8
     await nothing_is_left(town)
 
 

@@ -82,7 +82,7 @@ async function beginsWithout() {
 
 /** A session that ran out comes back by itself. */
 async function outlives() {
-  const device = await Device.of(url, signed('ada', 3), { renewToken: giving(new Error('away'), ada) });
+  const device = await Device.of(url, signed('ada', 5), { renewToken: giving(new Error('away'), ada) });
   await device.hears('expiring');
   await device.hears('ready', ({ again }) => again);
   return device;
