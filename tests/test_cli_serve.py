@@ -16,9 +16,13 @@ from tests.conftest import SECRET, Starts
 from tests.people import Device, Person
 from tests.process import Process, finished
 
+# Whoever waited for those who are silent would wait for the second of them.
+FINISH_S = 10
+QUICK = {"PALABRE_DRAIN__SPREAD_S": "0.5", "PALABRE_DRAIN__FINISH_S": str(FINISH_S)}
 
-async def test_a_stop_with_200_clients_takes_less_than_three_seconds(starts: Starts) -> None:
-    process, town = await starts(PALABRE_LIMITS__SEND_RATE="0", PALABRE_DRAIN__SPREAD_S="0.5")
+
+async def test_a_stop_with_200_clients_takes_a_few_seconds(starts: Starts) -> None:
+    process, town = await starts(**QUICK, PALABRE_LIMITS__SEND_RATE="0")
     people = [town.person(f"person{n}") for n in range(10)]
     talk = await people[0].creates("group", *people[1:])
     devices = [await person.connects() for person in people for _ in range(20)]
@@ -35,7 +39,7 @@ async def must_stop_soon(process: Process, how: signal.Signals, devices: list[De
     process.send(how)
     status = await process.ended()
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < FINISH_S / 2
     assert status == 0
     assert "Traceback" not in process.text
     assert process.logged("stopping")
@@ -125,7 +129,7 @@ async def test_the_limit_of_open_files_is_raised_and_300_clients_do_not_hold_up_
     starts: Starts,
 ) -> None:
     with few_files(256) as hard:
-        process, town = await starts(PALABRE_DRAIN__SPREAD_S="0.5")
+        process, town = await starts(**QUICK)
     line = process.logged("open files allowed")
     assert line is not None
     assert line["files"] == (min(hard, 1_048_576) if hard > 0 else 1_048_576)

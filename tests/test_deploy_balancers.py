@@ -1,6 +1,5 @@
 """People talk through the balancers of deploy/ to two nodes, and go on when one is stopped."""
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +14,7 @@ from server.config import Settings
 from tests.balancers import balancing, haproxy, nginx
 from tests.certificates import Certificate
 from tests.conftest import SECRET
+from tests.eventually import becomes
 from tests.people import Device, Person, Town
 from tests.process import Process, serve
 from tests.services import free_port
@@ -130,21 +130,15 @@ async def ready(here: Place) -> None:
 async def one_node_stops(here: Place, ada: Person, talk: Any, devices: list[Device]) -> None:
     """While a node lets its people go and after it is gone, nobody who comes is turned away."""
     stopped = here.nodes[0]
-    before = here.admitted()[1]
+    there, before = here.admitted()
     stopped.send(signal.SIGTERM)
-    await stopped.until(lambda: stopped.logged("letting everybody go"))
-    told = [
-        device for device in devices if any(name == "server:draining" for name, _ in device.frames)
-    ]
-    while not told:
-        await asyncio.gather(*(device.settles() for device in devices))
-        told = [one for one in devices if any(name == "server:draining" for name, _ in one.frames)]
+    await becomes(lambda: len(told(devices)) == there)
     for _ in range(6):
         device = await ada.connects()
         assert (await device.says(talk, "While it goes"))["content"] == "While it goes"
         await device.close()
     assert here.admitted()[1] >= before + 6
-    for device in told:
+    for device in told(devices):
         back = await device.reconnects()
         assert back.ready["sync"]
     assert await stopped.ended() == 0
@@ -154,6 +148,11 @@ async def one_node_stops(here: Place, ada: Person, talk: Any, devices: list[Devi
     assert await device.says(talk, "And by WebSocket")
     for one in ada.town.devices:
         one.is_checked = False
+
+
+def told(devices: list[Device]) -> list[Device]:
+    """Return those who were asked to come back elsewhere."""
+    return [one for one in devices if any(name == "server:draining" for name, _ in one.frames)]
 
 
 @pytest.mark.parametrize("file", POLLING)
