@@ -326,9 +326,11 @@ async def test_one_person_may_be_asked_for_by_several_devices(bob: Person, cleo:
 @pytest.mark.settings(limits={"presence_away_s": 1})
 async def test_who_does_nothing_is_away_until_they_do_something(bob: Person, cleo: Person) -> None:
     talk = await bob.creates("direct", cleo)
-    his, hers = await bob.connects(), await cleo.connects()
+    his = await bob.connects()
     other = await bystander(his)
     await looks(his, cleo)
+    hers = await cleo.connects()
+    await hears_change(his, "cleo", "active")
 
     assert await hears_change(his, "cleo", "away") is not None
     # What clients ask for by themselves wakes nobody.
@@ -340,8 +342,8 @@ async def test_who_does_nothing_is_away_until_they_do_something(bob: Person, cle
 
     await hers.asks("message:list", conversation_id=talk["id"])
     assert await hears_change(his, "cleo", "active") is None
+    await his.close()  # before she falls quiet again
     await hers.heard()
-    await his.heard()
 
 
 @pytest.mark.settings(limits={"presence_away_s": 1})
@@ -360,6 +362,7 @@ async def test_who_keeps_doing_something_is_never_away(
         await hears_change(his, "dan", "away")
         await sets(theirs, "active")
         await hears_change(his, "dan", "active")
+    await his.close()  # before they fall quiet again
 
 
 @pytest.mark.settings(limits={"presence_away_s": 1})
@@ -367,9 +370,11 @@ async def test_who_says_they_are_away_stays_so_whatever_the_device_asks(
     bob: Person, cleo: Person
 ) -> None:
     talk = await bob.creates("direct", cleo)
-    his, hers = await bob.connects(), await cleo.connects()
+    his = await bob.connects()
     other = await bystander(his)
     await looks(his, cleo)
+    hers = await cleo.connects()
+    await hears_change(his, "cleo", "active")
 
     assert await sets(hers, "away") == "away"
     await hears_change(his, "cleo", "away")
@@ -378,6 +383,7 @@ async def test_who_says_they_are_away_stays_so_whatever_the_device_asks(
 
     assert await sets(hers, "active") == "active"
     await hears_change(his, "cleo", "active")
+    await his.close()  # before she falls quiet again
 
 
 # Not being seen

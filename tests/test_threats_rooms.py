@@ -97,7 +97,7 @@ def json_value(dice: random.Random, names: list[str], depth: int = 0) -> Any:
 
 
 @pytest.mark.settings(
-    realtime={"ping_interval_s": 0.2, "ping_timeout_s": 0.3}, limits={"typing_expiry_ms": 60_000}
+    realtime={"ping_interval_s": 0.2, "ping_timeout_s": 1.0}, limits={"typing_expiry_ms": 60_000}
 )
 async def test_neither_the_dead_nor_who_hangs_delay_what_others_hear(
     town: Town, wires: Wires, ada: Person, bob: Person, cleo: Person, dan: Person
@@ -117,8 +117,8 @@ async def test_neither_the_dead_nor_who_hangs_delay_what_others_hear(
         hangs = asyncio.ensure_future(cleos.answer("message:send", send(talk, "Hanging")))
         await until_asked(town)
         await his.cut()
-        assert (await hers.hears("typing:stopped"))["user_id"] == "bob"
-        assert (await hers.hears("typing:stopped"))["user_id"] == "dan"
+        heard = [await hers.hears("typing:stopped") for _ in range(2)]
+        assert {data["user_id"] for data in heard} == {"bob", "dan"}
         await is_gone(town, "dan")
         assert not hangs.done()
 
