@@ -10,7 +10,7 @@ import redis.asyncio
 from server.config import Settings
 from server.realtime import heads
 from server.realtime.bus import redis as redis_bus
-from server.realtime.bus import shard, speaking
+from server.realtime.bus import shard, speaking, wire
 from tests import nodes
 from tests.eventually import becomes
 from tests.lossy import Lossy
@@ -49,11 +49,12 @@ class Scene:
 
     async def says(self, count: int = 5) -> None:
         """Let Ada say something, and be answered at once."""
-        for _ in range(count):
-            text = str(len(self._said))
-            async with asyncio.timeout(1):
+        # Whoever waited for Valkey would wait longer, and each time.
+        async with asyncio.timeout(wire.ANSWER_S * max(count, 2) / 2):
+            for _ in range(count):
+                text = str(len(self._said))
                 await self.hers.says(self.talk, text)
-            self._said.append(text)
+                self._said.append(text)
 
     async def all_heard(self) -> None:
         """Hold what both heard against what was said: all of it, once, in order."""

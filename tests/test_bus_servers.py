@@ -38,8 +38,8 @@ async def two(settings: Settings, url: str, **redis: Any) -> AsyncIterator[tuple
 
 
 async def says_and_hears(talk: dict[str, Any], hers: Device, his: Device, count: int = 5) -> None:
-    for number in range(count):
-        async with asyncio.timeout(1):
+    async with asyncio.timeout(count):
+        for number in range(count):
             await hers.says(talk, str(number))
     for device in (hers, his):
         await device._until(lambda device=device: len(device.frames) >= count)
