@@ -20,7 +20,7 @@ from playwright.async_api import Error as BrowserError
 from tests.chromium import Chromium
 from tests.services import node
 
-WITHIN_MS = 10_000
+WITHIN_MS = 20_000
 """How long a reader waits for what must appear, on a machine that is busy with other tests."""
 
 DESK = {"width": 1280, "height": 800}

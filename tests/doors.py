@@ -48,7 +48,7 @@ class _OtherDevice(Device):
         self.is_checked = False
 
     async def answer(self, name: str, data: Any = None) -> dict[str, Any]:
-        answer = await asyncio.wait_for(self._ask(name, data), WITHIN_S + 5)
+        answer = await asyncio.wait_for(self._ask(name, data), WITHIN_S)
         self.person.town.contract.answered(name, answer)
         return answer
 

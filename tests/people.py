@@ -17,8 +17,8 @@ from tests.reference import BY_VIEWER, Reference
 if TYPE_CHECKING:
     from server.config import Settings
 
-WITHIN_S = 5.0
-"""How long anybody waits for what must come."""
+WITHIN_S = 15.0
+"""How long anybody waits for what must come, on a machine that is busy with other tests."""
 
 Frame = tuple[str, dict[str, Any]]
 
@@ -285,7 +285,7 @@ class Device:
         self._answers[number] = future
         packet = [name] if data is None else [name, data]
         await self.send_raw(f"42{number}{json.dumps(packet)}")
-        answer: dict[str, Any] = await asyncio.wait_for(future, WITHIN_S + 5)
+        answer: dict[str, Any] = await asyncio.wait_for(future, WITHIN_S)
         self.person.town.contract.answered(name, answer)
         return answer
 

@@ -94,7 +94,7 @@ async def test_many_messages_are_one_hint_and_the_last_one_counts(
 ) -> None:
     talks = await talks_of(bob, cleo)
     hers = await comes(town, cleo)
-    monkeypatch.setattr(activity, "LOOK_EVERY_S", 1.0)
+    monkeypatch.setattr(activity, "LOOK_EVERY_S", 2.0)
     # It was looked just now.
     await hears_no_hint_before(hers, bob, talks[1])
 

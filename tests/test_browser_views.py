@@ -63,7 +63,7 @@ async def _flaws(window: Window, name: str, size: str, source: str) -> list[str]
     return found
 
 
-@pytest.mark.timeout(120)  # all of them share one server, one demo and one browser
+@pytest.mark.timeout(240)  # all of them share one server, one demo and one browser
 @pytest.mark.parametrize("size", screenshots.SIZES)
 async def test_everybody_can_use_every_view(town: Town, readers: Readers, size: str) -> None:
     await demo.fill(town.node.dispatcher, town.node.intake)

@@ -19,7 +19,7 @@ from server.models import sessions, sql
 from server.permissions import Caller
 from tests.conftest import SECRET
 from tests.eventually import becomes, is_gone
-from tests.people import Device, Person, Town
+from tests.people import WITHIN_S, Device, Person, Town
 from tests.proxy import proxied
 from tests.services import SETTINGS, Postgres
 
@@ -277,7 +277,7 @@ async def test_a_thousand_requests_that_are_given_up_wedge_nothing(
         await asyncio.gather(*tasks, return_exceptions=True)
     await dispatcher.settle()
 
-    last = await asyncio.wait_for(ada.says(talk, "Still alive"), 5)
+    last = await asyncio.wait_for(ada.says(talk, "Still alive"), WITHIN_S)
     heard = await his.heard()
     numbers = [data["message"]["seq"] for _, data in heard]
     assert numbers == list(range(1, last["seq"] + 1))
@@ -310,7 +310,7 @@ async def test_clients_that_vanish_in_the_middle_of_a_request_wedge_nothing(
         await asyncio.gather(*(vanishes(dice.randrange(10**9)) for _ in range(10)))
     await town.node.dispatcher.settle()
 
-    last = await asyncio.wait_for(ada.says(talk, "Still alive"), 5)
+    last = await asyncio.wait_for(ada.says(talk, "Still alive"), WITHIN_S)
     heard = await his.heard()
     assert [data["message"]["seq"] for _, data in heard] == list(range(1, last["seq"] + 1))
     await is_gone(town, "ada")
@@ -338,7 +338,7 @@ async def test_a_transaction_that_is_cancelled_is_finished_all_the_same(
     async def stored() -> int:
         return len(await sql.fetch("SELECT 1 AS one FROM installation WHERE key = 'a'"))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while not await stored():
             pass
 
@@ -356,7 +356,7 @@ async def test_who_reads_again_and_again_keeps_nobody_waiting(database_url: str)
         others = [asyncio.create_task(again_and_again()) for _ in range(8)]
         await becomes(lambda: reads > 100)
         before = reads
-        await asyncio.wait_for(sql.fetch("SELECT 1 AS one"), 5)
+        await asyncio.wait_for(sql.fetch("SELECT 1 AS one"), WITHIN_S)
         for other in others:
             other.cancel()
         await asyncio.gather(*others, return_exceptions=True)

@@ -17,7 +17,7 @@ from server.events import Event
 from server.realtime import feed, heads
 from tests import nodes
 from tests.eventually import becomes
-from tests.people import Device, Person, Refused, Town, all_conversations
+from tests.people import WITHIN_S, Device, Person, Refused, Town, all_conversations
 
 STEPS = 150
 LOST, LATE = 0.08, 0.08
@@ -167,7 +167,7 @@ class Day:
         """Let the feeds find what was lost, then look at everything."""
         for town in self.towns:
             town.node.feed.doubt()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             for devices in self.devices.values():
                 for device in devices:
                     await self._reach_heads(device)

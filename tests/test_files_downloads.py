@@ -392,7 +392,7 @@ async def test_a_file_that_the_disk_lost_is_our_mistake_and_is_told_to_the_opera
 # Readers who are slow, or many
 
 
-@pytest.mark.settings(files={"download_stall_s": 0.2, "downloads_per_user": 2})
+@pytest.mark.settings(files={"download_stall_s": 1.5, "downloads_per_user": 2})
 async def test_who_does_not_read_is_cut_and_takes_no_more_than_their_turns(
     town: Town, ada: Person, bob: Person
 ) -> None:

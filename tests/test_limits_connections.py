@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.eventually import becomes, is_gone, sessions
-from tests.people import Device, Person, Refused, Town
+from tests.people import WITHIN_S, Device, Person, Refused, Town
 
 
 @pytest.mark.settings(limits={"sockets_per_user": 2})
@@ -34,7 +34,7 @@ async def test_who_does_not_say_who_they_are_is_cut(bob: Person) -> None:
     silent, known = Device(bob), await bob.connects()
     await silent.reach()
 
-    await asyncio.wait_for(silent.closed.wait(), 5)
+    await asyncio.wait_for(silent.closed.wait(), WITHIN_S)
 
     assert [raw[:2] for raw in silent.raw] == ["0{"]
     await known.hears_nothing()
@@ -47,7 +47,7 @@ async def test_who_was_refused_is_cut_too(bob: Person) -> None:
     await stranger.reach()
     await stranger.send_raw('40{"token":"no"}')
 
-    await asyncio.wait_for(stranger.closed.wait(), 5)
+    await asyncio.wait_for(stranger.closed.wait(), WITHIN_S)
 
     assert [raw[:2] for raw in stranger.raw] == ["0{", "44"]
 
@@ -73,7 +73,7 @@ async def test_a_frame_above_the_bound_ends_its_connection(
     assert (await his.hears("request:failed"))["error"]["code"] == "validation_failed"
     await his.send_raw(frame % ("y" * 2_000))
 
-    await asyncio.wait_for(his.closed.wait(), 5)
+    await asyncio.wait_for(his.closed.wait(), WITHIN_S)
     await is_gone(town, "bob")
     await ada.says(talk, "Still here")
     assert await hers.heard_names() == ["message:created"]

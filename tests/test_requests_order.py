@@ -13,7 +13,7 @@ import pytest
 
 from server.ids import new_id
 from server.models import reader
-from tests.people import Device, Person, Town
+from tests.people import WITHIN_S, Device, Person, Town
 from tests.refusals import refused
 
 
@@ -64,7 +64,7 @@ async def unreadable(town: Town) -> AsyncIterator[None]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait long; asked for first, because reading winds the timer up."""
-    monkeypatch.setattr("server.dispatch.DEADLINE_S", 0.3)
+    monkeypatch.setattr("server.dispatch.DEADLINE_S", 1.0)
 
 
 def send(talk: dict[str, Any], content: str) -> dict[str, Any]:
@@ -230,7 +230,7 @@ async def test_what_a_dead_socket_asked_for_is_still_told(
 
 async def until_asked(town: Town) -> None:
     """Wait until the server works on something."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while not town.node.dispatcher._due:  # noqa: ASYNC110 (it rings no bell)
             await asyncio.sleep(0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.eventually import is_gone
-from tests.people import Device, Person, Town
+from tests.people import WITHIN_S, Device, Person, Town
 
 pytestmark = pytest.mark.one_database
 
@@ -55,7 +55,7 @@ async def test_a_malformed_frame_ends_its_connection_and_only_that(
     else:
         await his._ws.send_bytes(frame)
 
-    await asyncio.wait_for(his.closed.wait(), 5)
+    await asyncio.wait_for(his.closed.wait(), WITHIN_S)
     await is_gone(town, "bob")
     cut = [line["address"] for line in logged if line["event"] == "connection cut"]
     assert cut == ["127.0.0.1"]
@@ -82,7 +82,7 @@ async def test_what_means_nothing_here_is_passed_over(ada: Person, bob: Person, 
     assert await his.heard_names() == ["message:created"]
 
 
-@pytest.mark.settings(limits={"authenticate_s": 1})
+@pytest.mark.settings(limits={"authenticate_s": 5})
 async def test_who_disconnects_leaves_the_room_and_may_connect_again(
     town: Town, ada: Person, bob: Person
 ) -> None:
@@ -142,7 +142,7 @@ async def test_every_request_is_acknowledged(bob: Person, extra: list[Any]) -> N
 
     his._answers[7] = asyncio.get_running_loop().create_future()
     await his.send_raw("427" + json.dumps(["sync", *extra]))
-    await asyncio.wait_for(his._answers[7], 5)
+    await asyncio.wait_for(his._answers[7], WITHIN_S)
 
     answer = json.loads(next(raw[3:] for raw in his.raw if raw.startswith("437")))
     assert [body["ok"] for body in answer] == [extra != [None]]

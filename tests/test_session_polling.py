@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.eventually import is_gone, sessions
-from tests.people import Person, Town
+from tests.people import WITHIN_S, Person, Town
 
 pytestmark = pytest.mark.one_database
 
@@ -44,7 +44,7 @@ class Poller:
 
     async def hears(self, number: int) -> list[Any]:
         """Poll until so many packets are there, and return the events and answers among them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             while len(self.packets) < number:
                 self.packets += await self.get()
         packets, self.packets = self.packets, []

@@ -72,7 +72,7 @@ async def test_a_body_that_drips_in_holds_nothing_for_long(
     monkeypatch: pytest.MonkeyPatch, town: Town, wires: Wires, ada: Person
 ) -> None:
     """M21: files have a time of their own, in test_uploads_alone.py."""
-    monkeypatch.setattr("server.middleware.BODY_S", 0.2)
+    monkeypatch.setattr("server.middleware.BODY_S", 0.5)
     poller = Poller(town)
     await poller.open(ada.token)
     bearer = {"Authorization": f"Bearer {ada.token}", "Content-Type": "application/json"}

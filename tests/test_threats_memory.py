@@ -23,7 +23,7 @@ DEFLATE = {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bi
 
 async def test_neither_the_idle_nor_the_deaf_cost_more_than_their_bounds(tmp_path: Path) -> None:
     """T1, T2, T20, M1 to M3: what was queued for those who do not read is let go with them."""
-    pulse = {"PALABRE_REALTIME__PING_INTERVAL_S": "1", "PALABRE_REALTIME__PING_TIMEOUT_S": "5"}
+    pulse = {"PALABRE_REALTIME__PING_INTERVAL_S": "1", "PALABRE_REALTIME__PING_TIMEOUT_S": "15"}
     large = {"PALABRE_LIMITS__MESSAGE_CHARS": "60000"}
     async with started(tmp_path, **pulse, **large) as (process, town, wires):
         ada, bob = await town.known("ada"), await town.known("bob")

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { io } from 'socket.io-client';
 
-const WITHIN_MS = 10_000;
+const WITHIN_MS = 20_000;
 
 export class Refused extends Error {
   constructor(error) {
