@@ -90,7 +90,7 @@ def chunk(kind: bytes, payload: bytes) -> bytes:
 def png_that_says(width: int, height: int, *, rows: int = 0) -> bytes:
     """Return a PNG whose header promises this size, and that has so many black rows of it."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\x00" * (3 * width + 1) * rows, 1)
+    pixels = zlib.compress(bytes((3 * width + 1) * rows), 1)
     signature = b"\x89PNG\r\n\x1a\n"
     return signature + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
