@@ -6,9 +6,9 @@ from collections.abc import Callable
 from tests.people import WITHIN_S, Town
 
 
-async def becomes(condition: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-    """Wait until the condition holds; fail after a deadline, which is the usual one."""
-    async with asyncio.timeout(within_s):
+async def becomes(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; fail after the usual deadline."""
+    async with asyncio.timeout(WITHIN_S):
         while not condition():  # noqa: ASYNC110 - the server tells nobody when it is done
             await asyncio.sleep(0.001)
 

@@ -152,4 +152,4 @@ async def _is_at(valkeys: Watched, *towns: Town) -> None:
         return ports == {valkeys.replica.port} and one.is_up
 
     for town in towns:
-        await becomes(partial(is_at, bus(town)), 10)
+        await becomes(partial(is_at, bus(town)))

@@ -289,7 +289,7 @@ async def test_people_see_each_other_when_a_replica_has_become_the_master(
 
         valkeys.master.kill()
         await valkeys.follows()
-        await becomes(lambda: nodes.bus(north).is_up and nodes.bus(south).is_up, 10)
+        await becomes(lambda: nodes.bus(north).is_up and nodes.bus(south).is_up)
         await hers.asks("presence:set", status="away")
 
         await sees_all(his, {"cleo": "away"})
