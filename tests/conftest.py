@@ -25,6 +25,7 @@ from tests import chromium as chromiums
 from tests import contract, nodes
 from tests.browser import Windows, windows
 from tests.databases import LentDatabase
+from tests.eventually import becomes
 from tests.lossy import Lossy, between
 from tests.people import Person, Town
 from tests.process import Process, serve
@@ -257,7 +258,7 @@ async def north(
 ) -> AsyncIterator[Town]:
     """One of two nodes; at the end, what people believe must be what the database says."""
     async with nodes.town(installation) as town:
-        assert town.node.bus.is_up
+        await becomes(lambda: town.node.bus.is_up)  # a start waits for it a moment only
         yield town
         if not request.node.stash.get(FAILED, False):
             await town.must_agree()
@@ -275,7 +276,7 @@ async def south(
 ) -> AsyncIterator[Town]:
     """The other of two nodes."""
     async with nodes.town(south_settings) as town:
-        assert town.node.bus.is_up
+        await becomes(lambda: town.node.bus.is_up)  # a start waits for it a moment only
         yield town
         if not request.node.stash.get(FAILED, False):
             await town.must_agree()

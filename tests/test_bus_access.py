@@ -11,6 +11,7 @@ from server.config import Settings
 from server.errors import SettingsError
 from tests import nodes
 from tests.certificates import Certificate
+from tests.eventually import becomes
 from tests.lossy import between
 from tests.nodes import bus
 from tests.people import Device, Person, Town
@@ -27,6 +28,7 @@ DEPLOYING = Path(__file__).parent.parent / "docs" / "deploying.md"
 
 async def use_everything(north: Town, south: Town) -> None:
     """Let people on two nodes talk, see each other, and be told something by the library."""
+    await becomes(lambda: bus(north).is_up and bus(south).is_up)
     ada, bob = await north.known("ada"), await south.known("bob")
     talk = await ada.creates("direct", bob)
     hers, his = await ada.connects(), await bob.connects()
@@ -80,7 +82,6 @@ async def test_nodes_talk_to_an_encrypted_redis_and_to_none_that_is_somebody_els
     async with between(valkey.port, _encryption(ours)) as redis:
         trusting = nodes.connected(settings, f"{redis.url}/0?sslrootcert={ours.file}")
         async with nodes.town(trusting) as north, nodes.town(trusting) as south:
-            assert bus(north).is_up
             await use_everything(north, south)
     async with between(valkey.port, _encryption(theirs)) as redis:
         deceived = nodes.connected(settings, f"{redis.url}/0?sslrootcert={ours.file}")

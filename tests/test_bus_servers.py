@@ -30,8 +30,7 @@ pytestmark = [
 async def two(settings: Settings, url: str, **redis: Any) -> AsyncIterator[tuple[Town, Town]]:
     connected = nodes.connected(settings, url, **redis)
     async with nodes.town(connected) as north, nodes.town(connected) as south:
-        assert bus(north).is_up
-        assert bus(south).is_up
+        await becomes(lambda: bus(north).is_up and bus(south).is_up)
         yield north, south
         await north.must_agree()
         await south.must_agree()

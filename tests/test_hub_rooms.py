@@ -12,7 +12,7 @@ import pytest
 from server.ids import new_id
 from server.realtime.audience import Audience
 from tests.doors import PlainDevice, fields
-from tests.eventually import becomes
+from tests.eventually import becomes, is_gone
 from tests.people import Device, Person, Town
 from tests.test_session_polling import Poller
 from tests.wire import DEAF_BYTES, Wires
@@ -185,4 +185,4 @@ async def test_a_kick_is_heard_behind_all_that_was_said(
     names = [name for name, _ in his.frames]
     assert names[:6] == [*["message:created"] * 5, "participant:removed"]
     await hers.heard()
-    assert not town.node.feed._hub.devices_of(bob.id)
+    await is_gone(town, bob.id)

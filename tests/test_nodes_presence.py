@@ -302,6 +302,7 @@ async def apart(settings: Settings, url: str) -> AsyncIterator[tuple[Town, Town]
     """Run two nodes with Valkeys of their own."""
     connected = nodes.connected(settings, url)
     async with nodes.town(connected) as north, nodes.town(connected) as south:
+        await becomes(lambda: nodes.bus(north).is_up and nodes.bus(south).is_up)
         yield north, south
 
 
