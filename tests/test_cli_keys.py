@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from server import database
+from server.actions import keys
 from server.config import Settings
 from server.models import sql
 from server.schemas.values import KEY_PREFIX
@@ -122,9 +123,14 @@ async def test_no_key_reaches_the_log_wherever_it_was_put(
     ],
 )
 async def test_what_cannot_be_done_is_said_in_one_sentence(
-    environment: dict[str, str], tmp_path: Path, arguments: tuple[str, str], sentence: str
+    environment: dict[str, str],
+    tmp_path: Path,
+    settings: Settings,
+    arguments: tuple[str, str],
+    sentence: str,
 ) -> None:
-    await key(tmp_path, environment, "create", "crm")
+    async with database.opened(settings):
+        await keys.create("crm", keys.new_key(), settings.keys.most)
 
     status, out, err = await key(tmp_path, environment, *arguments)
 
