@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.actions import recency
 from server.realtime import activity
 from tests.eventually import becomes
 from tests.people import Device, Person, Town
@@ -13,8 +14,9 @@ pytestmark = pytest.mark.settings(limits={"joined": 2})
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits a second for each look."""
+    """Nobody waits a second for each look, nor for each copy of when something was said."""
     monkeypatch.setattr(activity, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(recency, "COPY_AFTER_S", 0.05)
 
 
 async def talks_of(bob: Person, *others: Person) -> list[dict[str, Any]]:
@@ -22,6 +24,8 @@ async def talks_of(bob: Person, *others: Person) -> list[dict[str, Any]]:
     made = [await bob.creates("group", *others) for _ in range(4)]
     for talk in made:
         await bob.says(talk, "First")
+    # Who comes hears the newest, as far as it was copied to their memberships.
+    await becomes(lambda: not recency.noted())
     return made
 
 
