@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,10 +77,7 @@ def main(arguments: list[str]) -> int:
     outcomes: dict[str, Outcome] = {}
     problems: list[str] = []
     try:
-        with chromium.shared_folder() as browser:
-            os.environ[chromium.FOLDER] = str(browser)
-            if chromium.missing() is None:
-                chromium.unpacked(browser)  # now: unpacking is not what a test has its time for
+        with shared():
             for database in DATABASES:
                 if database == "postgres" and not has_postgres():
                     print(
@@ -101,19 +99,30 @@ def main(arguments: list[str]) -> int:
     return report(outcomes, problems)
 
 
+@contextmanager
+def shared() -> Iterator[None]:
+    """Start what the tests share, once, and let them know where it is."""
+    service = shared_postgres() if has_postgres() else nullcontext()
+    with chromium.shared_folder() as browser, service as postgres:
+        os.environ[chromium.FOLDER] = str(browser)
+        if chromium.missing() is None:
+            chromium.unpacked(browser)  # now: unpacking is not what a test has its time for
+        if postgres is not None:
+            # Some tests bring a PostgreSQL whatever database the run is about.
+            os.environ["TEST_POSTGRES_URL"] = postgres.url
+        yield
+
+
 def run_on(database: str, arguments: list[str]) -> tuple[dict[str, Outcome], int]:
     """Run pytest once; return the outcomes and its exit status."""
     pytest_itself = [sys.executable, "-m", "pytest", "-p", "tests.run", "-q"]
     # Who has nothing left takes from those who have: at the end nobody waits for one long line.
     command = [*pytest_itself, "-n", WORKERS, "--dist", "worksteal", *arguments]
-    service = shared_postgres() if database == "postgres" else nullcontext()
-    with tempfile.TemporaryDirectory(prefix="palabre-tests-") as folder, service as postgres:
+    with tempfile.TemporaryDirectory(prefix="palabre-tests-") as folder:
         file = Path(folder, "outcome.json")
         environment = os.environ | {"TEST_DATABASE": database, OUTCOME_FILE: str(file)}
         # Without it every server that a test starts would compile all of its modules again.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        if postgres is not None:
-            environment["TEST_POSTGRES_URL"] = postgres.url
         process = subprocess.Popen(command, env=environment, start_new_session=True)
         status = wait_for(process)
         written = json.loads(file.read_text()) if file.exists() else {}

@@ -170,7 +170,7 @@ class Postgres(_Service, PostgresAt):
     _name = "postgres"
 
     def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
-        self._settings = settings
+        self.settings = settings  # from the next start on
         self._port = free_port()
         self._password = secrets.token_hex(16)
         super().__init__(f"postgres://postgres:{self._password}@{LOOPBACK}:{self._port}/postgres")
@@ -184,7 +184,7 @@ class Postgres(_Service, PostgresAt):
     def start(self) -> None:
         """Start, and return when connections are accepted; the port stays the same."""
         settings = [
-            word for key, value in self._settings.items() for word in ("-c", f"{key}={value}")
+            word for key, value in self.settings.items() for word in ("-c", f"{key}={value}")
         ]
         command: Command = [
             self._bin / "postgres",

@@ -162,9 +162,6 @@ async def test_what_a_newer_version_added_stops_no_start(empty_url: str) -> None
 @pytest.mark.usefixtures("two_dialects")
 async def test_a_postgres_that_may_lose_what_it_confirmed_stops_the_start() -> None:
     safe = {**SETTINGS, "fsync": "on", "full_page_writes": "on"}
-    for name in ("fsync", "full_page_writes"):
-        with Postgres({**safe, name: "off"}) as postgres:
-            await refuses_to_start(postgres.url, name)
     with Postgres(safe) as postgres:
         async with app.running(at(postgres.url, require_durable=True)) as node:
             assert node.port
@@ -176,6 +173,11 @@ async def test_a_postgres_that_may_lose_what_it_confirmed_stops_the_start() -> N
                 await refuses_to_start(postgres.url, "synchronous_commit")
         async with app.running(at(postgres.url, require_durable=True)) as node:
             assert node.port
+        for name in ("fsync", "full_page_writes"):
+            postgres.stop()
+            postgres.settings = {**safe, name: "off"}
+            postgres.start()
+            await refuses_to_start(postgres.url, name)
 
 
 async def refuses_to_start(url: str, name: str) -> None:
