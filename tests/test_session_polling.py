@@ -144,7 +144,7 @@ async def test_two_connects_at_once_open_one_session(town: Town, bob: Person) ->
 
 
 @pytest.mark.settings(
-    realtime={"transports": ["websocket", "polling"]}, limits={"authenticate_s": 1}
+    realtime={"transports": ["websocket", "polling"]}, limits={"authenticate_s": 2}
 )
 async def test_a_silent_poller_is_forgotten(town: Town) -> None:
     his = Poller(town)
