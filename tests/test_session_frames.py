@@ -82,7 +82,6 @@ async def test_what_means_nothing_here_is_passed_over(ada: Person, bob: Person, 
     assert await his.heard_names() == ["message:created"]
 
 
-@pytest.mark.settings(limits={"authenticate_s": 5})
 async def test_who_disconnects_leaves_the_room_and_may_connect_again(
     town: Town, ada: Person, bob: Person
 ) -> None:
