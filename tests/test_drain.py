@@ -355,7 +355,7 @@ async def test_a_rolling_restart_fails_no_send_and_shows_nobody_an_error(
         town = Town(settings, balancer.url, http)
         tokens = [town.person(name).token for name in ("ada", "bob")]
         # Where there is only one, nobody is there until it has started again.
-        within_ms = "20000" if len(ports) == 1 else "10000"
+        within_ms = "20000" if len(ports) == 1 else "5000"
         running = program("rolling.mjs", town.url, *tokens, within_ms)
         process = await stack.enter_async_context(running)
         await reported(process)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from statistics import median
 
 import pytest
 
@@ -86,8 +85,8 @@ async def test_what_no_client_sends_ends_the_connection_at_once_and_only_that(
         except TimeoutError:
             pytest.fail(f"{what}: the connection lives on")
         took.append(clock() - began)
-    # A machine that is busy with other tests is late now and then.
-    assert median(took) < 1, took
+    # A machine that is busy with other tests may be late once.
+    assert sorted(took)[-3] < 1, took
     await ada.says(talk, "Still there?")
     assert await hers.heard_names() == ["message:created"]
 
