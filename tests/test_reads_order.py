@@ -9,7 +9,7 @@ import pytest
 from tortoise.connection import get_connection
 
 from server import clock
-from server.actions import recency
+from server.actions import recency, views
 from server.models import sql
 from server.schemas.values import UserRole
 from tests.people import Person, Refused, Town
@@ -283,3 +283,13 @@ async def test_people_who_come_at_once_hear_their_own(
 
     joined = {id_: set(device.ready["joined"]) for id_, device in devices.items()}
     assert joined == {"bob": {talk["id"]}, "cleo": {other["id"]}, "eve": set()}
+
+
+@pytest.mark.one_database
+@pytest.mark.usefixtures("town")
+async def test_a_counter_looks_up_what_is_named_and_not_all_that_somebody_is_in() -> None:
+    counted = views.unread_total("$1", "$3", unread_max=9)
+    plan = await sql.fetch(f"EXPLAIN QUERY PLAN {counted}", "bob", clock.now_ms(), "[]")
+    steps = " ".join(row["detail"] for row in plan)
+    assert "participants_member (conversation_id=? AND user_id=?)" in steps
+    assert "participants_list" not in steps

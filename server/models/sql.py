@@ -111,10 +111,11 @@ def looked_up(table: str, alias: str, condition: str) -> str:
     """Return a join that looks one row up by its key for each row on its left.
 
     Of somebody who is in far more conversations than most, or of most beside them, PostgreSQL
-    expects so much that it would rather read the whole table.
+    expects so much that it would rather read the whole table. SQLite would rather begin with all
+    that a person is in; a CROSS JOIN it leaves in its order.
     """
     if dialect() == "sqlite":
-        return f"JOIN {table} {alias} ON {condition}"
+        return f"CROSS JOIN {table} {alias} ON {condition}"
     return (
         f"CROSS JOIN LATERAL (SELECT {alias}.* FROM {table} {alias} "
         f"WHERE {condition} LIMIT 1) {alias}"
