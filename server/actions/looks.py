@@ -145,22 +145,22 @@ def _statement(unread_max: int | None) -> str:
     else:
         unread = views.unread_total("u.id", listed, "$4", unread_max=unread_max)
     # What is named comes first: it is less than what anybody is in.
-    mine = (
+    present = (
         f"{sql.numbers_of(sql.member('q', 'cursors'))} JOIN participants p "
-        "ON p.conversation_id = k.id AND p.user_id = u.id AND p.is_active "
-        "JOIN conversations c ON c.id = k.id"
+        "ON p.conversation_id = k.id AND p.user_id = u.id AND p.is_active"
     )
+    mine = f"{present} JOIN conversations c ON c.id = k.id"
     people = (
-        "(SELECT * FROM users WHERE id IN (SELECT r.user_id FROM participants r "
-        f"WHERE r.conversation_id IN (SELECT c.id FROM {mine}) AND r.is_active) "
-        f"ORDER BY id LIMIT {_PROFILES}) o"
+        "users o WHERE o.id IN (SELECT r.user_id FROM participants r "
+        f"WHERE r.conversation_id IN (SELECT k.id FROM {present}) AND r.is_active)"
     )
+    profiles = sql.joined(sql.as_text(shapes.user("o")), people, order="o.id", first=_PROFILES)
     is_replaced = f"({epoch} IS NOT NULL AND {epoch} <> {EPOCH})"
     return (
         f"SELECT u.user_seq, {EPOCH} AS epoch, (SELECT t.total FROM ({unread}) t) AS unread, "
         f"{heads_of(others, sql.member('q', 'after', of='bigint'))} AS heads, "
         f"{sql.joined(_line(is_replaced), mine, order='k.place', between=_BETWEEN)} AS mine, "
-        f"{sql.joined(sql.as_text(shapes.user('o')), people, order='o.id')} AS users, "
+        f"{profiles} AS users, "
         f"{_personal(is_replaced)} AS personal "
         f"FROM {sql.members('$1', 'q')} LEFT JOIN users u ON u.id = {sql.member('q', 'id')} "
         f"ORDER BY {sql.place('q')}"

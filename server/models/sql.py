@@ -156,12 +156,21 @@ def json_list(expression: str, source: str, *, order: str) -> str:
     return as_json(f"'[' || COALESCE({joined(expression, source, order=order)}, '') || ']'")
 
 
-def joined(expression: str, source: str, *, order: str, between: str = ",") -> str:
-    """Return texts with commas, or else, between, for each row after FROM; null without rows."""
+def joined(
+    expression: str, source: str, *, order: str, between: str = ",", first: int | None = None
+) -> str:
+    """Return texts with commas, or else, between, for each row after FROM; null without rows.
+
+    `first` is how many rows at most.
+    """
+    bound = "" if first is None else f" LIMIT {first}"
     if dialect() == "sqlite":
-        rows = f"(SELECT {expression} AS one FROM {source} ORDER BY {order})"
+        rows = f"(SELECT {expression} AS one FROM {source} ORDER BY {order}{bound})"
         return f"(SELECT group_concat(one, '{between}') FROM {rows})"
     text = f"CAST({expression} AS text)"
+    if bound:
+        source = f"(SELECT {text} AS one, {order} AS place FROM {source} ORDER BY {order}{bound}) f"
+        text, order = "f.one", "f.place"
     return f"(SELECT string_agg({text}, '{between}' ORDER BY {order}) FROM {source})"
 
 
