@@ -110,9 +110,10 @@ class Audience:
         # When something that waits was stored: see `Hub.measure`.
         self.since = 0.0
 
-    def __len__(self) -> int:
-        """Return how many listen."""
-        return len(self.careful) + self.count_direct()
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nobody listens."""
+        return not self.careful and not self._direct
 
     def has_direct(self) -> bool:
         """Return whether anybody is direct."""
@@ -134,9 +135,10 @@ class Audience:
 
     def join(self, listener: Listener) -> None:
         """Let a listener hear what is said from now on; whoever is here already stays as it is."""
-        if listener not in self._direct.get(listener.door, ()):
-            self.careful[listener] = None
-            self.quicken(listener)
+        if self._direct and listener in self._direct.get(listener.door, ()):
+            return
+        self.careful[listener] = None
+        self.quicken(listener)
 
     def quicken(self, listener: Listener) -> None:
         """Make a careful listener direct, now or as soon as nothing waits, if it can be."""
@@ -161,14 +163,15 @@ class Audience:
 
     def leave(self, listener: Listener) -> list[Frame]:
         """Forget a listener; return what it is owed."""
-        self.careful.pop(listener, None)
-        owed = self.withdraw(listener)
-        self._ahead.pop(listener, None)
-        outlets = self._direct.get(listener.door, {})
-        if outlets.pop(listener, None) is not None:
+        owed = self.withdraw(listener) if self.owes() else []
+        if self.careful:
+            self.careful.pop(listener, None)
+        outlets = self._direct.get(listener.door)
+        if outlets is not None and outlets.pop(listener, None) is not None:
+            self._ahead.pop(listener, None)
             self._orders = None
-        if not outlets:
-            self._direct.pop(listener.door, None)
+            if not outlets:
+                del self._direct[listener.door]
         return owed
 
     def withdraw(self, listener: Listener) -> list[Frame]:

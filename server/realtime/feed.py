@@ -148,9 +148,12 @@ class Feed:
 
     def release(self, conversation_ids: Collection[str]) -> None:
         """Drop the lines of conversations that nobody here hears, or is about to."""
-        lines = [self._conversations.get(id_) for id_ in conversation_ids]
-        left = [line.target for line in lines if line is not None and not line.coming]
-        unheard = [id_ for id_ in left if not self._hub.is_heard(id_)]
+        lines, is_heard = self._conversations, self._hub.is_heard
+        unheard = [
+            id_
+            for id_ in conversation_ids
+            if not is_heard(id_) and (line := lines.get(id_)) is not None and not line.coming
+        ]
         self._lines.drop(Room.CONVERSATION, unheard)
 
     def release_person(self, user_id: str) -> None:
@@ -158,10 +161,15 @@ class Feed:
         if not self._hub.devices_of(user_id):
             self._lines.drop(Room.USER, [user_id])
 
-    def is_behind(self, conversation_id: str, number: int) -> bool:
-        """Return whether the feed of a conversation has yet to deliver a number."""
-        line = self._conversations.get(conversation_id)
-        return line is not None and (line.position is None or line.position < number)
+    def behind(self, numbers: Mapping[str, int]) -> dict[str, int]:
+        """Return the numbers of conversations that their feeds have yet to deliver."""
+        lines = self._conversations
+        return {
+            id_: number
+            for id_, number in numbers.items()
+            if (line := lines.get(id_)) is not None
+            and (line.position is None or line.position < number)
+        }
 
     def close(self) -> None:
         """Stop waiting for anything."""

@@ -58,10 +58,11 @@ class Hub:
     def leave(self, listener: Listener) -> list[str]:
         """Take a connection out of everything; return the conversations nobody here hears now."""
         emptied = []
-        for room in self._seats.pop(listener, {}).values():
+        for conversation_id, room in self._seats.pop(listener, {}).items():
             room.leave(listener)
-            if self._vacate(room):
-                emptied.append(room.conversation_id)
+            if room.is_empty:
+                del self._rooms[conversation_id]
+                emptied.append(conversation_id)
         devices = self._people.get(listener.user_id, {})
         devices.pop(listener.id, None)
         if not devices:
@@ -70,16 +71,21 @@ class Hub:
 
     def seat(self, listener: Listener, conversation_id: str) -> None:
         """Let a connection hear a conversation; naming it again makes it the most recent."""
-        seats = self._seats.get(listener)
-        if seats is None or not listener.may_hear(conversation_id):
+        self.seat_all(listener, (conversation_id,))
+
+    def seat_all(self, listener: Listener, conversation_ids: Iterable[str]) -> None:
+        """Do the same for several, the most wanted last."""
+        seats, rooms = self._seats.get(listener), self._rooms
+        if seats is None:
             return
-        room = self._rooms.get(conversation_id)
-        if room is None:
-            room = self._rooms[conversation_id] = Audience(conversation_id)
-        seats.pop(conversation_id, None)
-        # The room's own text, which all its seats share.
-        seats[room.conversation_id] = room
-        room.join(listener)
+        for conversation_id in filter(listener.may_hear, conversation_ids):
+            room = rooms.get(conversation_id)
+            if room is None:
+                room = rooms[conversation_id] = Audience(conversation_id)
+            seats.pop(conversation_id, None)
+            # The room's own text, which all its seats share.
+            seats[room.conversation_id] = room
+            room.join(listener)
 
     def unseat(self, listener: Listener, conversation_id: str) -> bool:
         """Stop a connection from hearing a conversation, after what was said until now.
@@ -99,7 +105,7 @@ class Hub:
 
         What waits in it still takes off, to nobody.
         """
-        if len(room):
+        if not room.is_empty:
             return False
         del self._rooms[room.conversation_id]
         return True
@@ -107,10 +113,12 @@ class Hub:
     def quicken(self, listener: Listener, conversation_ids: Iterable[str] | None = None) -> None:
         """Write straight to a connection again, in some of its conversations or in all."""
         seats = self._seats.get(listener, {})
-        for id_ in list(seats) if conversation_ids is None else conversation_ids:
-            room = seats.get(id_)
-            if room is not None:
-                room.quicken(listener)
+        if conversation_ids is None:
+            rooms = list(seats.values())
+        else:
+            rooms = [seats[id_] for id_ in conversation_ids if id_ in seats]
+        for room in rooms:
+            room.quicken(listener)
 
     def slow(self, listener: Listener) -> None:
         """Hand each frame to a connection that cannot just be written to any more."""

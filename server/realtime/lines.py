@@ -6,35 +6,50 @@ and behind a higher one something is missing.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from server.events import Event, Room
 from server.realtime.bus import Bus
 
 
-@dataclass(slots=True, eq=False)
 class Line:
     """One conversation's or person's events on their way out, in order."""
 
-    room: Room
-    target: str
-    # The last number that was delivered; none as long as nobody has read where to begin.
-    position: int | None = None
-    # After which number it began to deliver.
-    began: int | None = None
-    # Higher numbers that came early, and the highest number known to exist.
-    early: dict[int, Event] = field(default_factory=dict)
-    known: int = 0
-    # The message that the last event was about: its number cannot be another one's.
-    said: str = ""
-    timer: asyncio.TimerHandle | None = None
-    # Whether it waits for the database, or is being read from there.
-    is_stale: bool = False
-    # The number of the last change of seats, by person.
-    moved: dict[str, int] = field(default_factory=dict)
-    # Who is known to go, and to come, at a number that has not been delivered yet.
-    going: dict[str, int] = field(default_factory=dict)
-    coming: dict[str, int] = field(default_factory=dict)
+    __slots__ = (
+        "began",
+        "coming",
+        "early",
+        "going",
+        "is_stale",
+        "known",
+        "moved",
+        "position",
+        "room",
+        "said",
+        "target",
+        "timer",
+    )
+
+    def __init__(self, room: Room, target: str) -> None:
+        """Begin without knowing after which number."""
+        self.room = room
+        self.target = target
+        # The last number that was delivered; none as long as nobody has read where to begin.
+        self.position: int | None = None
+        # After which number it began to deliver.
+        self.began: int | None = None
+        # Higher numbers that came early, and the highest number known to exist.
+        self.early: dict[int, Event] = {}
+        self.known = 0
+        # The message that the last event was about: its number cannot be another one's.
+        self.said = ""
+        self.timer: asyncio.TimerHandle | None = None
+        # Whether it waits for the database, or is being read from there.
+        self.is_stale = False
+        # The number of the last change of seats, by person.
+        self.moved: dict[str, int] = {}
+        # Who is known to go, and to come, at a number that has not been delivered yet.
+        self.going: dict[str, int] = {}
+        self.coming: dict[str, int] = {}
 
     @property
     def is_behind(self) -> bool:
@@ -126,10 +141,12 @@ class Lines:
 
     def drop(self, room: Room, targets: Iterable[str]) -> None:
         """Forget lines, where there are any."""
-        lines = self.of(room)
-        dropped = [target for target in targets if target in lines]
-        for target in dropped:
-            lines.pop(target).close()
+        lines, dropped = self.of(room), list[str]()
+        for target in targets:
+            line = lines.pop(target, None)
+            if line is not None:
+                line.close()
+                dropped.append(target)
         self._bus.leave(room, dropped)
 
     def start_over(self) -> None:

@@ -218,8 +218,7 @@ class Lobby:
         user = profile(came.profile)
         session.caller = people.caller(identity, user, session.id)
         seats = _wanted(session, came.seats)[: limits.joined]
-        for conversation_id in reversed(seats):
-            self._hub.seat(session, conversation_id)
+        self._hub.seat_all(session, reversed(seats))
         # Who is gone by now has taken no seats, and would leave lines behind.
         lines = await self._feed.expect(self._hub.seats_of(session))
         heads, more = await self._standing(session, asked, seats, came.user_seq)

@@ -257,11 +257,11 @@ class Session:
         self._floors = floors or None
         self._hub.quicken(self, [conversation])
 
-    def _begin_after(self, conversation: str, number: int) -> None:
-        if self._feed.is_behind(conversation, number):
-            if self._floors is None:
-                self._floors = {}
-            self._floors[conversation] = number
+    def _begin_after(self, heads: Mapping[str, int]) -> None:
+        """Hear conversations from after their heads on only, where the feed is not there yet."""
+        behind = self._feed.behind(heads)
+        if behind:
+            self._floors = {**(self._floors or {}), **behind}
 
     def _keep(self, into: list[_Kept], kept: _Kept) -> None:
         self._kept_bytes += kept.frame.size
@@ -306,8 +306,7 @@ class Session:
             if self._is_news(kept, heads, user_seq):
                 self._transport.write(kept.frame, durable=kept.frame.is_durable)
         seats = self._hub.seats_of(self)
-        for conversation_id in seats:
-            self._begin_after(conversation_id, heads.get(conversation_id, 0))
+        self._begin_after({id_: heads.get(id_, 0) for id_ in seats})
         self._begun, self._kept, self._kept_bytes, self._admitted = True, None, 0, None
         self.quickened()
         self._presence.came(self)
@@ -362,8 +361,7 @@ class Session:
         new = [id_ for id_ in named if id_ not in heard]
         if new:
             self._pending = {**(self._pending or {}), **{id_: [] for id_ in new}}
-        for id_ in named:
-            self._hub.seat(self, id_)
+        self._hub.seat_all(self, named)
         await self._feed.host(new)
 
     def settle(self, heads: Mapping[str, int]) -> list[str]:
@@ -377,7 +375,7 @@ class Session:
                 self._hub.unseat(self, id_)
                 self._feed.release([id_])
                 continue
-            self._begin_after(id_, heads[id_])
+            self._begin_after({id_: heads[id_]})
             for kept in said:
                 if kept.number is None or kept.number > heads[id_]:
                     self._transport.write(kept.frame, durable=kept.frame.is_durable)
