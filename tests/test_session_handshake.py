@@ -185,6 +185,35 @@ async def test_what_is_said_while_two_come_in_is_missed_by_neither(
         assert (await device.hears("message:created"))["prev_event_seq"] == talk["head"] + 1
 
 
+async def test_what_is_said_while_the_database_reads_is_heard_by_all_who_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, coming: Coming, ada: Person, bob: Person, cleo: Person
+) -> None:
+    """Seats are taken when the heads have been asked for, or while others' heads are read."""
+    talk = await ada.creates("group", bob, cleo)
+    original, reads, said = sql.read, list[str](), asyncio.Event()
+
+    async def read(statement: Any, *values: Any) -> Any:
+        rows = await original(statement, *values)
+        if "AS heads" in str(statement):
+            reads.append(str(values[0]))
+            await said.wait()
+        return rows
+
+    monkeypatch.setattr(sql, "read", read)
+    arriving = [asyncio.ensure_future(coming(bob))]
+    await becomes(lambda: len(reads) == 1)
+    arriving.append(asyncio.ensure_future(coming(cleo)))
+    await becomes(lambda: len(ada.town.node.feed._hub.listeners_of(talk["id"])) == 2)
+    await ada.says(talk, "Just now")
+    said.set()
+    his, hers = await asyncio.gather(*arriving)
+
+    assert his.ready["joined"] == {talk["id"]: talk["head"]}
+    assert hers.ready["joined"] == {talk["id"]: talk["head"] + 1}
+    assert await his.heard_names() == ["message:created"]
+    assert await hers.heard_names() == []
+
+
 @pytest.mark.parametrize("point", WINDOWS)
 async def test_who_is_removed_in_the_handshake_hears_nothing_more(
     window: Window, coming: Coming, ada: Person, bob: Person, cleo: Person, point: str

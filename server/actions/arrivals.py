@@ -3,7 +3,7 @@
 It is read for many at once, since whoever comes in seldom comes alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,14 +55,21 @@ class Arrivals:
         return await self._people.ask({"id": user_id, "named": list(named)})
 
     async def standing(
-        self, user_id: str, *, seats: Sequence[str], after: int
+        self,
+        user_id: str,
+        *,
+        seats: Sequence[str],
+        after: int,
+        meanwhile: Callable[[], None] | None = None,
     ) -> tuple[Heads, int]:
         """Return, as of one moment after this was asked, a person's heads and unread total.
 
         Heads are those of the seats that are the person's, and of conversations in which anything
-        about their membership has changed after this number of theirs.
+        about their membership has changed after this number of theirs. `meanwhile` is done as
+        `Gathering.ask` says.
         """
-        return await self._standings.ask({"id": user_id, "seats": list(seats), "after": after})
+        question = {"id": user_id, "seats": list(seats), "after": after}
+        return await self._standings.ask(question, meanwhile)
 
     async def _read_people(self, asked: list[dict[str, Any]]) -> list[Arrival]:
         values = orjson.dumps(asked).decode(), self._limits.joined

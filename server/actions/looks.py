@@ -4,7 +4,7 @@ Like what people ask who come in (`arrivals.py`), it is read for many at once. O
 which nothing has changed only the place and the receipts are read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,12 +81,21 @@ class Looks:
         self._limits = limits
         self._asking = Gathering(self._read)
 
-    async def at(self, user_id: str, request: Sync, *, seats: Sequence[str], after: int) -> Look:
+    async def at(
+        self,
+        user_id: str,
+        request: Sync,
+        *,
+        seats: Sequence[str],
+        after: int,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Look:
         """Return, as of one moment after this was asked, where everything stands.
 
-        The heads are those that `Arrivals.standing` returns.
+        The heads are those that `Arrivals.standing` returns. `meanwhile` is done as
+        `Gathering.ask` says.
         """
-        return await self._asking.ask(_Question(user_id, request, seats, after))
+        return await self._asking.ask(_Question(user_id, request, seats, after), meanwhile)
 
     async def _read(self, asked: list[_Question]) -> list[Look]:
         return await _read(asked, self._limits)

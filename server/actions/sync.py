@@ -9,7 +9,7 @@ something changed, and in a third if the caller's own list did. What changes bet
 numbers above those that the first one found, so it is left to the events that tell of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +63,22 @@ async def answer(call: Call, request: Sync) -> tuple[dict[str, Any], dict[str, i
     return reply, {id_: place.head for id_, place in seen.mine.items()}
 
 
-async def opening(
-    call: Call, request: Sync, looks: Looks, *, seats: Sequence[str], after: int
+async def opening(  # noqa: PLR0913 (what a connection begins with, said once)
+    call: Call,
+    request: Sync,
+    looks: Looks,
+    *,
+    seats: Sequence[str],
+    after: int,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Heads, dict[str, Any]]:
     """Return, as of one moment, the heads that a new connection begins with, and its answer.
 
-    Heads are those that `Arrivals.standing` returns to whoever asks for nothing.
+    Heads are those that `Arrivals.standing` returns to whoever asks for nothing. `meanwhile` is
+    done as `Gathering.ask` says.
     """
-    seen = await looks.at(call.caller.user_id, request, seats=seats, after=after)
+    user_id = call.caller.user_id
+    seen = await looks.at(user_id, request, seats=seats, after=after, meanwhile=meanwhile)
     return seen.heads, await _reply(call, request, seen)
 
 

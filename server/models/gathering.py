@@ -6,7 +6,7 @@ restart everybody comes at once and asks the same of the database about themselv
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 QuestionT = TypeVar("QuestionT")
 AnswerT = TypeVar("AnswerT")
@@ -23,13 +23,26 @@ class Gathering(Generic[QuestionT, AnswerT]):
         self._waiting: list[tuple[QuestionT, asyncio.Future[AnswerT]]] = []
         self._work: asyncio.Task[None] | None = None
 
-    async def ask(self, question: QuestionT) -> AnswerT:
-        """Return the answer; whoever asks may give up at any time."""
+    async def ask(
+        self, question: QuestionT, meanwhile: Callable[[], None] | None = None
+    ) -> AnswerT:
+        """Return the answer; whoever asks may give up at any time.
+
+        `meanwhile` is done while the database reads, yet before this process can hear of anything
+        that is stored after the answer was read.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[AnswerT] = loop.create_future()
         self._waiting.append((question, answer))
         if self._work is None:
             self._work = loop.create_task(self._answer_all())
+            if meanwhile is not None:
+                # The loop takes steps in order: this one comes right behind the task's first, which
+                # asks, and nothing can be heard between the two.
+                loop.call_soon(_do, meanwhile, answer)
+        elif meanwhile is not None:
+            # Nobody knows which step will ask this, and which come between.
+            meanwhile()
         return await answer
 
     async def _answer_all(self) -> None:
@@ -60,3 +73,12 @@ class Gathering(Generic[QuestionT, AnswerT]):
                     await self._answer([one])
         elif not asked[0][1].done():
             asked[0][1].set_exception(error)
+
+
+def _do(work: Callable[[], None], answer: asyncio.Future[Any]) -> None:
+    """Do what somebody wants done while they wait, who gets the error if it fails."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 (whoever asked gets it)
+        if not answer.done():
+            answer.set_exception(error)

@@ -10,7 +10,7 @@ event (`seats.py`).
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -63,17 +63,24 @@ class Feed:
 
     # Lines
 
-    async def expect(self, conversation_ids: Collection[str]) -> list[Line]:
+    def expect(self, conversation_ids: Iterable[str]) -> list[Line]:
         """Have a line for each conversation whose head somebody is about to read: see `place`.
 
-        Seat those who are to hear it before: a line nobody hears may be dropped at any time.
+        Seat those who are to hear it before: a line nobody hears may be dropped at any time. Before
+        the head is read, `follow` them.
         """
-        lines = [self._lines.conversation(id_) for id_ in conversation_ids]
-        # What is said after the head was read must arrive: first the channels, then the heads.
+        return self._lines.of_conversations(conversation_ids)
+
+    async def follow(self, lines: Collection[Line]) -> None:
+        """Let what is said to lines arrive: first the channels, then the heads."""
         unread = [line.target for line in lines if line.position is None]
         if unread:
             await self._bus.follow(Room.CONVERSATION, unread)
-        return lines
+
+    @property
+    def is_alone(self) -> bool:
+        """Return whether all that is said arrives, so that nobody has to be followed."""
+        return self._bus.is_alone
 
     def place(self, lines: Collection[Line], heads: Mapping[str, int]) -> bool:
         """Let lines begin at heads that were read after the lines were there, if they have not yet.
@@ -100,7 +107,8 @@ class Feed:
 
         Seat those who are to hear it before: a line nobody hears may be dropped at any time.
         """
-        lines = await self.expect(conversation_ids)
+        lines = self.expect(conversation_ids)
+        await self.follow(lines)
         unread = [line for line in lines if line.position is None]
         if unread:
             heads = await self._beginnings.ask([line.target for line in unread])

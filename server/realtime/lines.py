@@ -132,6 +132,16 @@ class Lines:
             line = self.conversations[conversation_id] = Line(Room.CONVERSATION, conversation_id)
         return line
 
+    def of_conversations(self, conversation_ids: Iterable[str]) -> list[Line]:
+        """Return the lines of several, of which those are made that are not there."""
+        lines, found = self.conversations, list[Line]()
+        for id_ in conversation_ids:
+            line = lines.get(id_)
+            if line is None:
+                line = lines[id_] = Line(Room.CONVERSATION, id_)
+            found.append(line)
+        return found
+
     def person(self, user_id: str) -> Line:
         """Return the line of a person, which is made if there is none."""
         line = self.people.get(user_id)

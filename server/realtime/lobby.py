@@ -1,12 +1,16 @@
 """How a person comes in: token, profile, seats, and the hello that misses nothing.
 
-The order matters. Seats are taken, silently, before the database is read; what is said meanwhile is
-kept and said after the hello, unless the hello already contains it.
+The order matters. Seats are taken, silently, before anything can be heard of what is stored after
+the database was asked where everything stands; what is said meanwhile is kept and said after the
+hello, unless the hello already contains it. On one of several nodes the channels come first, so
+that seats are taken before it is asked. A node that is alone hears of nothing between two steps
+that follow each other in its loop: it asks, and takes the seats right behind that, while the
+database reads.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -37,6 +41,9 @@ from server.realtime.hub import Hub
 from server.realtime.presence import Presence
 from server.realtime.session import Session, Transport
 from server.schemas.requests import Sync
+
+if TYPE_CHECKING:
+    from server.realtime.lines import Line
 
 PROTOCOL = 1
 FEATURES = (
@@ -218,13 +225,7 @@ class Lobby:
         user = profile(came.profile)
         session.caller = people.caller(identity, user, session.id)
         seats = _wanted(session, came.seats)[: limits.joined]
-        self._hub.seat_all(session, reversed(seats))
-        # Who is gone by now has taken no seats, and would leave lines behind.
-        lines = await self._feed.expect(self._hub.seats_of(session))
-        heads, more = await self._standing(session, asked, seats, came.user_seq)
-        if not self._feed.place(lines, heads.heads):
-            heads, more = await self._standing(session, asked, seats, came.user_seq)
-            self._feed.place(lines, heads.heads)
+        heads, more = await self._take_seats(session, asked, seats, came.user_seq)
         early = set(seats)
         self._seat_late(session, {k: v for k, v in heads.heads.items() if k not in early})
         if session.about is not None and session.about not in heads.heads:
@@ -232,17 +233,45 @@ class Lobby:
         ready = {**self._ready(session, identity, user, heads), **more}
         return Opening(session, ready, heads.heads, heads.user_seq, identity.expires_at_ms)
 
-    async def _standing(
+    async def _take_seats(
         self, session: Session, asked: Sync | None, seats: Sequence[str], after: int
+    ) -> tuple[Heads, dict[str, Any]]:
+        """Take seats, let their lines begin, and return what `_standing` does."""
+        lines: list[Line] = []
+
+        def sit() -> None:
+            self._hub.seat_all(session, reversed(seats))
+            # Who is gone by now has taken no seats, and would leave lines behind.
+            lines.extend(self._feed.expect(self._hub.seats_of(session)))
+
+        meanwhile = sit if self._feed.is_alone else None
+        if meanwhile is None:
+            sit()
+            await self._feed.follow(lines)
+        heads, more = await self._standing(session, asked, seats, after, meanwhile)
+        if not self._feed.place(lines, heads.heads):
+            heads, more = await self._standing(session, asked, seats, after)
+            self._feed.place(lines, heads.heads)
+        return heads, more
+
+    async def _standing(
+        self,
+        session: Session,
+        asked: Sync | None,
+        seats: Sequence[str],
+        after: int,
+        meanwhile: Callable[[], None] | None = None,
     ) -> tuple[Heads, dict[str, Any]]:
         """Read, as of one moment, where everything stands, and what the hello says of it."""
         if asked is None:
             heads, unread_total = await self._arrivals.standing(
-                session.user_id, seats=seats, after=after
+                session.user_id, seats=seats, after=after, meanwhile=meanwhile
             )
             return heads, {"unread_total": unread_total}
         call = Call(session.caller, self._dispatcher.settings)
-        heads, answer = await sync.opening(call, asked, self._looks, seats=seats, after=after)
+        heads, answer = await sync.opening(
+            call, asked, self._looks, seats=seats, after=after, meanwhile=meanwhile
+        )
         return heads, {"unread_total": answer["unread_total"], "sync": answer}
 
     def _seat_late(self, session: Session, heads: Mapping[str, int]) -> None:

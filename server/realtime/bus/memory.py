@@ -32,6 +32,11 @@ class MemoryBus:
         """Do nothing."""
 
     @property
+    def is_alone(self) -> bool:
+        """Return that it is."""
+        return True
+
+    @property
     def is_up(self) -> bool:
         """Return that it is."""
         return True

@@ -44,6 +44,10 @@ class Bus(Protocol):
         """End."""
 
     @property
+    def is_alone(self) -> bool:
+        """Return whether there are no other nodes: `follow` has nothing to wait for."""
+
+    @property
     def is_up(self) -> bool:
         """Return whether all other nodes are within reach."""
 

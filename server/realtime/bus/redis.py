@@ -93,6 +93,11 @@ class RedisBus:
         return "" if self._repairer is None else self._repairer.epoch
 
     @property
+    def is_alone(self) -> bool:
+        """Return that it is not, or will not be for long."""
+        return False
+
+    @property
     def is_up(self) -> bool:
         """Return whether all other nodes are within reach."""
         return self._servers.is_up
