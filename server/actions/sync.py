@@ -158,9 +158,11 @@ async def _changes(
     user_id = call.caller.user_id
     most = min(limits.sync_messages, request.limit or limits.sync_messages) + 1
     total = limits.sync_total + 1
-    values = [user_id, sql.numbers(behind), sql.numbers(anew), most, total]
-    values += [limits.sync_changes, limits.page, limits.members]
-    present, marks, messages, members, pages, whole = await sql.together(values, *_changed())
+    values = [user_id, sql.numbers(behind), sql.numbers(anew)]
+    statements = _changed(
+        most, total, moves=limits.sync_changes, page=limits.page, members=limits.members
+    )
+    present, marks, messages, members, pages, whole = await sql.together(values, *statements)
     seen = {row["conversation_id"]: row for row in marks}
     is_cut = len(messages) == total
     reached = messages[-1]["place"] if is_cut else None
@@ -187,11 +189,12 @@ def _by_conversation(bodies: list[dict[str, Any]]) -> dict[str, list[dict[str, A
 
 
 @sql.written_once
-def _changed() -> tuple[str, ...]:
+def _changed(most: int, total: int, *, moves: int, page: int, members: int) -> tuple[str, ...]:
     """Return what is read about conversations behind (`$2`) and to begin anew (`$3`).
 
-    `$4` bounds the messages of one conversation, `$5` those of all; `$6` its members' changes;
-    `$7` is the size of a newest page and `$8` that of a whole list of members.
+    `most` bounds the messages of one conversation, `total` those of all; `moves` its members'
+    changes; `page` is the size of a newest page and `members` that of a whole list of members.
+    PostgreSQL plans anew, each time, what has a limit that it does not know.
     """
     behind, anew = sql.numbers_of("$2"), sql.numbers_of("$3")
     still = "JOIN participants p ON p.conversation_id = k.id AND p.user_id = $1 AND p.is_active"
@@ -202,14 +205,14 @@ def _changed() -> tuple[str, ...]:
         "messages",
         "m",
         f"m.conversation_id = k.id AND m.event_seq > k.number AND {views.visible('m')}",
-        first="$4",
+        first=str(most),
         order="m.event_seq",
     )
     newest = sql.for_each(
         "messages",
         "m",
         f"m.conversation_id = k.id AND {views.visible('m')}",
-        first="$7",
+        first=str(page),
         order="m.seq DESC",
     )
     moved, all_ = (
@@ -220,7 +223,7 @@ def _changed() -> tuple[str, ...]:
             first=first,
             order="p.event_seq",
         )
-        for first in ("$6", "$8")
+        for first in (str(moves), str(members))
     )
     profile = "JOIN users u ON u.id = p.user_id"
     return (
@@ -231,7 +234,7 @@ def _changed() -> tuple[str, ...]:
         ),
         (
             f"SELECT k.place, {message} FROM {behind} {later} {sender} "
-            "ORDER BY k.place, m.event_seq LIMIT $5"
+            f"ORDER BY k.place, m.event_seq LIMIT {total}"
         ),
         (
             f"SELECT k.place, {views.MEMBER} FROM {behind} {moved} {profile} "
@@ -239,7 +242,7 @@ def _changed() -> tuple[str, ...]:
         ),
         (
             f"SELECT k.place, {message} FROM {anew} {newest} {sender} "
-            "ORDER BY k.place, m.seq DESC LIMIT $5"
+            f"ORDER BY k.place, m.seq DESC LIMIT {total}"
         ),
         (
             f"SELECT k.place, {views.MEMBER} FROM {anew} {all_} {profile} "
