@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from server.actions import recency, views
+from server.actions import views
 from server.clock import now_ms
 from server.config import LimitsSettings
 from server.models import sql
@@ -77,14 +77,9 @@ class Arrivals:
         return [_arrival(row, one["named"]) for row, one in zip(rows, asked, strict=True)]
 
     async def _read_standings(self, asked: list[dict[str, Any]]) -> list[tuple[Heads, int]]:
-        most, noted = self._limits.unread_max, recency.noted()
-        values: list[Any] = [orjson.dumps(asked).decode(), now_ms()]
-        if len(noted) > recency.MERGED:
-            statement = _standings(None)
-        else:
-            statement = _standings(most)
-            values.append(sql.texts(noted))
-        rows = await sql.read(statement, *values)
+        most = self._limits.unread_max
+        exact, listed = views.unread_now(most)
+        rows = await sql.read(_standings(exact), orjson.dumps(asked).decode(), now_ms(), *listed)
         return [
             (Heads(epoch, user_seq or 0, numbers(heads)), views.capped(int(total), most))
             for user_seq, epoch, total, heads in rows
@@ -144,16 +139,12 @@ def _people() -> str:
 def _standings(unread_max: int | None) -> str:
     """Return a row for each person in `$1`, in that order, at the time `$2`.
 
-    With `unread_max`, what is unread is looked for where it is said, and in the conversations that
-    are listed in `$3`.
+    What is unread is counted as `views.unread_now` says, with the list in `$3`.
     """
-    if unread_max is None:
-        unread = views.unread_in_all("u.id")
-    else:
-        # The seats too: what their heads hold already is told nobody again.
-        seats = sql.member("k", "seats")
-        unread = views.unread_total("u.id", seats, "$3", unread_max=unread_max)
-    heads = heads_of(sql.member("k", "seats"), sql.member("k", "after", of="bigint"))
+    # In the seats too: what their heads hold already is told nobody again.
+    seats = sql.member("k", "seats")
+    unread = views.unread_total("u.id", seats, "$3", unread_max=unread_max)
+    heads = heads_of(seats, sql.member("k", "after", of="bigint"))
     return (
         f"SELECT u.user_seq, {EPOCH} AS epoch, "
         f"(SELECT t.total FROM ({unread}) t) AS unread, {heads} AS heads "

@@ -9,20 +9,14 @@ of their own (`receipts.py`), which knows all the rules.
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import orjson
 from tortoise.connection import get_connection
 
 from server import journal
-from server.actions import recency, views
-from server.clock import now_ms
 from server.models import sql
-from server.models.gathering import Gathering
-
-if TYPE_CHECKING:
-    from tortoise.backends.base.client import BaseDBAsyncClient
+from server.models.gathering import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +41,9 @@ class Stand:
     has_moved: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What somebody has read in a conversation, and what they have not, there and altogether."""
-
-    read_seq: int
-    unread: int
-    total: int
-    conversations: int
-
-
-class Cursors:
-    """Moves the cursors in one database."""
-
-    def __init__(self) -> None:
-        """Begin with nothing to move."""
-        self._steps = Gathering(_move)
-        self._counters = Gathering(_count)
-
-    async def move(self, step: Step) -> Stand | None:
-        """Move a cursor, never back; None when it is not plain that it may be moved."""
-        return await self._steps.ask(step)
-
-    async def count(
-        self, user_id: str, conversation_id: str, *, unread_max: int
-    ) -> Counters | None:
-        """Return a member's counters, exact up to a limit; None for somebody who is no member."""
-        return await self._counters.ask((user_id, conversation_id, unread_max))
-
-
-_CURSORS: "WeakKeyDictionary[BaseDBAsyncClient, Cursors]" = WeakKeyDictionary()
-
-
-def present() -> Cursors:
-    """Return who moves the cursors in the database that is connected here."""
-    connection = get_connection("default")
-    found = _CURSORS.get(connection)
-    if found is None:
-        found = _CURSORS[connection] = Cursors()
-    return found
-
-
-# Moving
+async def move(step: Step) -> Stand | None:
+    """Move a cursor, never back; None when it is not plain that it may be moved."""
+    return await together(_move).ask(step)
 
 
 async def _move(steps: list[Step]) -> list[Stand | None]:
@@ -120,7 +75,7 @@ async def _moved(asked: str) -> Sequence[Sequence[Any]]:
 
 def _move_all(connection: sqlite3.Connection, statement: str, asked: str) -> Sequence[Any]:
     """Move cursors in the thread of the connection that writes, inside a transaction."""
-    rows = connection.execute(statement.replace("$1", "?1"), [asked]).fetchall()
+    rows = connection.execute(sql.for_sqlite(statement), [asked]).fetchall()
     for _, seq, _, has_moved, id_, is_read, countable in rows:
         if has_moved and is_read:
             connection.execute(
@@ -174,45 +129,4 @@ def _looked() -> str:
         "p.id, p.conversation_id, p.read_seq, p.delivered_seq "
         f"FROM {sql.members('$1', 'q')} {talk} "
         f"{sql.locked('participants', 'p', plain)}) k"
-    )
-
-
-# Counting
-
-
-async def _count(asked: list[tuple[str, str, int]]) -> list[Counters | None]:
-    noted = recency.noted()
-    unread_max = asked[0][2]
-    questions = [{"user_id": user, "conversation_id": talk} for user, talk, _ in asked]
-    values: list[Any] = [orjson.dumps(questions).decode(), now_ms()]
-    if len(noted) > recency.MERGED:
-        statement = _counting(None)
-    else:
-        statement = _counting(unread_max)
-        values.append(sql.texts(noted))
-    found = {
-        (user_id, talk): Counters(read_seq, *(views.capped(int(n), unread_max) for n in counts))
-        for user_id, talk, read_seq, *counts in await sql.read(statement, *values)
-    }
-    return [found.get((user_id, talk)) for user_id, talk, _ in asked]
-
-
-@sql.written_once
-def _counting(unread_max: int | None) -> str:
-    """Return what the people in `$1` have read, and have not, at the time `$2`.
-
-    With `unread_max`, what is unread is looked for where it is said, and in the conversations that
-    are listed in `$3`.
-    """
-    user, conversation = sql.member("q", "user_id"), sql.member("q", "conversation_id")
-    if unread_max is None:
-        totals = views.unread_in_all(user)
-    else:
-        totals = views.unread_totals_of(user, "$3", unread_max=unread_max)
-    mine = f"p.conversation_id = {conversation} AND p.user_id = {user} AND p.is_active"
-    return (
-        f"SELECT p.user_id, c.id, p.read_seq, {views.UNREAD} AS unread, "
-        f"(SELECT t.total FROM ({totals}) t), (SELECT t.waiting FROM ({totals}) t) "
-        f"FROM {sql.members('$1', 'q')} {sql.looked_up('participants', 'p', mine)} "
-        f"{sql.looked_up('conversations', 'c', 'c.id = p.conversation_id')}"
     )

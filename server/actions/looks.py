@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from server.actions import recency, views
+from server.actions import views
 from server.actions.arrivals import EPOCH, Heads, heads_of, numbers
 from server.clock import now_ms
 from server.config import LimitsSettings
@@ -108,15 +108,11 @@ async def look_alone(user_id: str, request: Sync, limits: LimitsSettings) -> Loo
 
 
 async def _read(asked: list[_Question], limits: LimitsSettings) -> list[Look]:
-    most, noted = limits.unread_max, recency.noted()
+    most = limits.unread_max
+    exact, listed = views.unread_now(most)
     questions = orjson.dumps([one.values() for one in asked]).decode()
-    values: list[Any] = [questions, now_ms(), limits.broadcast_members]
-    if len(noted) > recency.MERGED:
-        statement = _statement(None)
-    else:
-        statement = _statement(most)
-        values.append(sql.texts(noted))
-    rows = await sql.read(statement, *values)
+    values = [questions, now_ms(), limits.broadcast_members, *listed]
+    rows = await sql.read(_statement(exact), *values)
     return [_look(row, one.seats, most) for row, one in zip(rows, asked, strict=True)]
 
 
@@ -145,14 +141,11 @@ def _place(line: str) -> Place:
 def _statement(unread_max: int | None) -> str:
     """Return a row for each person in `$1`, in that order, at the time `$2`.
 
-    Conversations of more than `$3` members show no receipts. With `unread_max`, what is unread is
-    looked for where it is said, and in the conversations that are listed in `$4`.
+    Conversations of more than `$3` members show no receipts. What is unread is counted as
+    `views.unread_now` says, with the list in `$4`.
     """
     others, listed, epoch = (sql.member("q", name) for name in ("others", "listed", "epoch"))
-    if unread_max is None:
-        unread = views.unread_in_all("u.id")
-    else:
-        unread = views.unread_total("u.id", listed, "$4", unread_max=unread_max)
+    unread = views.unread_total("u.id", listed, "$4", unread_max=unread_max)
     # What is named comes first: it is less than what anybody is in.
     present = (
         f"{sql.numbers_of(sql.member('q', 'cursors'))} JOIN participants p "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from server import events, journal
-from server.actions import access, cursors, people, views
+from server.actions import access, counters, cursors, people, views
 from server.actions.cursors import Stand, Step
 from server.clock import now_ms, to_text
 from server.errors import NotFoundError
@@ -37,9 +37,7 @@ async def _read(call: Call, conversation_id: str, up_to_seq: int | None) -> Outc
     if stand is None:
         return await _read_alone(call, conversation_id, up_to_seq)
     unread_max = call.settings.limits.unread_max
-    counted = await cursors.present().count(
-        call.caller.user_id, conversation_id, unread_max=unread_max
-    )
+    counted = await counters.count(call.caller.user_id, conversation_id, unread_max=unread_max)
     if counted is None:
         raise NotFoundError
     told: list[Event] = []
@@ -56,7 +54,7 @@ async def _read(call: Call, conversation_id: str, up_to_seq: int | None) -> Outc
 
 async def _moved(call: Call, step: Step) -> Stand | None:
     # The embedding backend is no member, also where somebody added its id.
-    return None if call.caller.is_service else await cursors.present().move(step)
+    return None if call.caller.is_service else await cursors.move(step)
 
 
 @journal.transaction
@@ -94,13 +92,13 @@ async def _read_now(call: Call, conversation_id: str, up_to_seq: int | None) -> 
         told += await _unmark(call, member)
     unread_max = call.settings.limits.unread_max
     my = await views.mine(member.user_id, conversation.id, unread_max=unread_max)
-    counters = await people.counters(call)
+    unread = await people.counters(call)
     if told:
-        told.append(counters)
+        told.append(unread)
     reply = {
         "read_seq": my["read_seq"],
         "unread_count": my["unread_count"],
-        "unread_total": counters.data["total"],
+        "unread_total": unread.data["total"],
     }
     return Outcome(reply, tuple(told))
 

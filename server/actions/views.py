@@ -389,25 +389,38 @@ _MESSAGES = "COALESCE(SUM(k.unread), 0)"
 _CONVERSATIONS = "COALESCE(SUM(CASE WHEN k.unread > 0 OR k.marked THEN 1 ELSE 0 END), 0)"
 
 
-def unread_in_all(person: str) -> str:
-    """Return what counts unread messages and conversations of a person at the time `$2`."""
+def unread_now(largest: int) -> tuple[int | None, list[str]]:
+    """Return the `unread_max` to count with at this moment, and the value of its last list.
+
+    None, without a value, while too much has moved to be listed: then all is looked at.
+    """
+    noted = recency.noted()
+    return (None, []) if len(noted) > recency.MERGED else (largest, [sql.texts(noted)])
+
+
+def _unread_in_all(person: str) -> str:
     joined = "FROM participants p JOIN conversations c ON c.id = p.conversation_id"
     mine = _unread_rows(f"{joined} WHERE p.user_id = {person} AND p.is_active")
     return f"SELECT {_MESSAGES} AS total, {_CONVERSATIONS} AS waiting {mine}"
 
 
-def unread_total(person: str, *listed: str, unread_max: int) -> str:
-    """Return what counts the messages by looking at what is said to be unread, and at these lists.
+def unread_total(person: str, *listed: str, unread_max: int | None) -> str:
+    """Return what counts a person's unread messages at the time `$2`, as `total`.
 
-    They name conversations in which something may be unread without its being said yet. Of somebody
-    who is behind in twice as many conversations as are counted exactly, whatever is not said yet,
-    it only says that there are more.
+    It looks at what is said to be unread and at these lists, of conversations in which something
+    may be unread without its being said yet. Of somebody who is behind in twice as many
+    conversations as are counted exactly, whatever is not said yet, it only says that there are
+    more. Without a maximum it looks at all that the person is in.
     """
+    if unread_max is None:
+        return _unread_in_all(person)
     return f"SELECT {_unread(_MESSAGES, person, *listed, unread_max=unread_max)} AS total"
 
 
-def unread_totals_of(person: str, *listed: str, unread_max: int) -> str:
-    """Return what counts messages and conversations in the same way."""
+def unread_totals_of(person: str, *listed: str, unread_max: int | None) -> str:
+    """Return what counts messages and conversations in the same way, as `total` and `waiting`."""
+    if unread_max is None:
+        return _unread_in_all(person)
     total, waiting = (
         _unread(what, person, *listed, unread_max=unread_max)
         for what in (_MESSAGES, _CONVERSATIONS)
@@ -456,12 +469,9 @@ def _unread_rows(memberships: str) -> str:
 
 async def unread_totals(user_id: str, *, unread_max: int) -> tuple[int, int]:
     """Return a person's unread messages and conversations, without archived ones."""
-    noted = recency.noted()
-    if len(noted) > recency.MERGED:
-        rows = await sql.fetch(unread_in_all("$1"), user_id, now_ms())
-    else:
-        statement = unread_totals_of("$1", "$3", unread_max=unread_max)
-        rows = await sql.fetch(statement, user_id, now_ms(), sql.texts(noted))
+    exact, listed = unread_now(unread_max)
+    statement = unread_totals_of("$1", "$3", unread_max=exact)
+    rows = await sql.fetch(statement, user_id, now_ms(), *listed)
     total, waiting = int(rows[0]["total"]), int(rows[0]["waiting"])
     return capped(total, unread_max), capped(waiting, unread_max)
 

@@ -9,9 +9,7 @@ from typing import Any
 import orjson
 
 from server.clock import now_ms
-from server.errors import ClientError
-from server.journal.entries import AwayError, Entry, Left, Locks, Placed, Verdict
-from server.journal.failures import translated
+from server.journal.entries import Entry, Left, Locks, Placed, Verdict
 from server.journal.transactions import in_one_call
 
 # What is decided about a batch is read in one row and written in few statements: each step of
@@ -60,13 +58,7 @@ class File:
 
     async def append(self, entries: Sequence[Entry], locks: Locks) -> Sequence[Verdict]:  # noqa: ARG002 (nobody else holds a row)
         """Append these entries, or none of them."""
-        try:
-            return await in_one_call(partial(_write, entries))
-        except ValueError as error:
-            raise AwayError(retry_after_ms=1_000, reason=str(error)) from error
-        except sqlite3.Error as error:
-            meant = translated(error)
-            raise (meant if isinstance(meant, ClientError) else error) from error
+        return await in_one_call(partial(_write, entries))
 
 
 def _write(entries: Sequence[Entry], connection: sqlite3.Connection) -> Sequence[Verdict]:

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from tortoise.connection import get_connection
 from tortoise.transactions import in_transaction
 
-from server.errors import UnavailableError
+from server.errors import ClientError, UnavailableError
 from server.journal.failures import ConflictError, translated
 from server.models import reader, sql
 
@@ -57,11 +57,18 @@ def snapshot(
 async def in_one_call(write: Callable[[sqlite3.Connection], T]) -> T:
     """Run a function as one transaction on SQLite, in the thread of the connection that writes.
 
-    One change of threads instead of one for each statement. Raises what the database raises.
+    One change of threads instead of one for each statement. Raises `UnavailableError` or
+    `StorageFullError` for what is the database's fault.
     """
     client: Any = get_connection("default")
-    async with client.acquire_connection() as connection:
-        done: T = await connection._execute(_at_once, connection._conn, write)  # noqa: SLF001
+    try:
+        async with client.acquire_connection() as connection:
+            done: T = await connection._execute(_at_once, connection._conn, write)  # noqa: SLF001
+    except ValueError as error:  # so says a connection that is not open
+        raise UnavailableError(retry_after_ms=1_000, reason=str(error)) from error
+    except sqlite3.Error as error:
+        meant = translated(error)
+        raise (meant if isinstance(meant, ClientError) else error) from error
     return done
 
 

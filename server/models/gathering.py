@@ -6,10 +6,17 @@ restart everybody comes at once and asks the same of the database about themselv
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from tortoise.connection import get_connection
+
+if TYPE_CHECKING:
+    from tortoise.backends.base.client import BaseDBAsyncClient
 
 QuestionT = TypeVar("QuestionT")
 AnswerT = TypeVar("AnswerT")
+Read = Callable[[list[QuestionT]], Awaitable[Sequence[AnswerT]]]
 
 _AT_ONCE = 64
 
@@ -17,7 +24,7 @@ _AT_ONCE = 64
 class Gathering(Generic[QuestionT, AnswerT]):
     """Asks many questions at once; each is read after it was asked."""
 
-    def __init__(self, read: Callable[[list[QuestionT]], Awaitable[Sequence[AnswerT]]]) -> None:
+    def __init__(self, read: Read[QuestionT, AnswerT]) -> None:
         """Ask by this function, which returns the answers in the order of the questions."""
         self._read = read
         self._waiting: list[tuple[QuestionT, asyncio.Future[AnswerT]]] = []
@@ -73,6 +80,19 @@ class Gathering(Generic[QuestionT, AnswerT]):
                     await self._answer([one])
         elif not asked[0][1].done():
             asked[0][1].set_exception(error)
+
+
+_TOGETHER: "WeakKeyDictionary[BaseDBAsyncClient, dict[Read[Any, Any], Gathering[Any, Any]]]" = (
+    WeakKeyDictionary()
+)
+
+
+def together(read: Read[QuestionT, AnswerT]) -> Gathering[QuestionT, AnswerT]:
+    """Return who asks by this function in the database that is connected here."""
+    gatherings = _TOGETHER.setdefault(get_connection("default"), {})
+    if read not in gatherings:
+        gatherings[read] = Gathering(read)
+    return gatherings[read]
 
 
 def _do(work: Callable[[], None], answer: asyncio.Future[Any]) -> None:

@@ -28,7 +28,8 @@ _WRITTEN = 1_000
 
 
 @lru_cache(maxsize=512)
-def _for_sqlite(statement: str) -> str:
+def for_sqlite(statement: str) -> str:
+    """Return a statement as SQLite reads it."""
     return _PARAMETER.sub(r"?\1", statement).replace(" FOR UPDATE", "")
 
 
@@ -255,7 +256,7 @@ async def fetch(statement: str, *values: Any) -> list[dict[str, Any]]:
     if on_sqlite is not None:
         return await on_sqlite.run(lambda reading: _dicts(reading, statement, values))
     if connection.capabilities.dialect == "sqlite":
-        statement = _for_sqlite(statement)
+        statement = for_sqlite(statement)
     return await connection.execute_query_dict(statement, list(values))
 
 
@@ -268,7 +269,7 @@ async def read(statement: str, *values: Any) -> list[Any]:
         return found
     on_sqlite = reader.of(connection)
     if on_sqlite is not None:
-        query = _for_sqlite(statement)
+        query = for_sqlite(statement)
         return await on_sqlite.run(lambda reading: reading.execute(query, values).fetchall())
     return [tuple(row.values()) for row in await fetch(statement, *values)]
 
@@ -308,7 +309,7 @@ async def together_afresh(values: Sequence[Any], *statements: str) -> list[list[
 def _dicts(
     connection: sqlite3.Connection, statement: str, values: Sequence[Any]
 ) -> list[dict[str, Any]]:
-    cursor = connection.execute(_for_sqlite(statement), tuple(values))
+    cursor = connection.execute(for_sqlite(statement), tuple(values))
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
@@ -327,6 +328,6 @@ async def execute(statement: str, *values: Any) -> int:
     """Run a statement that writes and return how many rows it touched."""
     connection = get_connection("default")
     if connection.capabilities.dialect == "sqlite":
-        statement = _for_sqlite(statement)
+        statement = for_sqlite(statement)
     count, _ = await connection.execute_query(statement, list(values))
     return count

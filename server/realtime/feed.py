@@ -240,12 +240,12 @@ class Feed:
         self._hand_out(event, body)
         self._seats.after(line, event)
         if event.room is Room.USER:
-            self._follow(event)
+            self._move_seats(event)
         elif not self._hub.is_heard(event.target) and not line.is_stale:
             # Nobody of those it was opened for is left by now.
             self.release([event.target])
 
-    def _follow(self, event: Event) -> None:
+    def _move_seats(self, event: Event) -> None:
         """Move a person's seats as one of their own events says."""
         if event.name == "conversation:added":
             self._came_in(event.target, event.data["conversation"], event.data["event_seq"])
